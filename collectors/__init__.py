@@ -1,0 +1,1 @@
+"""Streamed events to the final message: pure functions, no clock, no I/O."""

@@ -1,0 +1,1 @@
+"""The records: files are the truth, SQLite is the index."""

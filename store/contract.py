@@ -1,0 +1,209 @@
+"""What every backend does, a sentence a method. The local store and the scale-out store keep it alike.
+
+A reader never blocks a writer and never changes the store. A writer's side never raises
+into the proxy's traffic: what cannot be kept is counted. Lists are newest first by id.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from store.record import (
+    Key,
+    ProxyStatus,
+    Record,
+    RecordMeta,
+    RequestHead,
+    ResponseHead,
+    Transport,
+)
+
+PAGE = 100
+"""Records of a page when nobody says otherwise."""
+
+PAGE_CAP = 200
+"""A page is never longer: a UI's fetch stays under 2 ms and one packet of memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the status bar says of a key, or of all."""
+
+    records: int
+    errors: int
+    live: int
+
+
+class LiveRecord(Protocol):
+    """A record in flight, read incrementally from where its writer appends."""
+
+    def poll(self) -> bool:
+        """Take in what has been appended since the last call; True if there was anything."""
+
+    def snapshot(self) -> Record:
+        """The record as far as it has been taken in."""
+
+    @property
+    def response_chunks(self) -> Sequence[tuple[int, bytes]]:
+        """Every response chunk taken in so far, (at_ms, bytes); grows at its end only."""
+
+    @property
+    def gone(self) -> bool:
+        """The part is no longer there: the record is done (get it) or was discarded."""
+
+    def close(self) -> None:
+        """Free the descriptor."""
+
+
+class Reader(Protocol):
+    """The reading side: another process than the writers', any number at once."""
+
+    def keys(self) -> list[Key]:
+        """Every key, by name; with its current retention."""
+
+    def key(self, name: str) -> Key:
+        """The key of that name, else BadInput."""
+
+    def records(
+        self, *, key_id: str | None = None, before: str | None = None, limit: int = PAGE
+    ) -> list[RecordMeta]:
+        """Newest first, ids strictly below `before`, at most min(limit, PAGE_CAP); the expired and those of keys that are off are not in it."""
+
+    def meta(self, record_id: str) -> RecordMeta | None:
+        """One row, or None if there is none that may be shown."""
+
+    def get(self, record_id: str) -> Record | None:
+        """A record with its bodies, done or in flight, or None; BodyMissing if its bytes are gone."""
+
+    def live(self, record_id: str) -> LiveRecord | None:
+        """The record in flight, to be polled; None if it is not in flight."""
+
+    def live_bytes(self, record_id: str) -> int | None:
+        """How large the part of a record in flight is, cheaply, or None; it grows while the exchange does."""
+
+    def news(
+        self, after_seq: int, *, key_id: str | None = None, limit: int = PAGE_CAP
+    ) -> list[RecordMeta]:
+        """Rows committed after `after_seq`, in commit order; a row appears again each time it changed."""
+
+    def last_seq(self) -> int:
+        """The newest commit; where following starts."""
+
+    def version(self) -> int:
+        """A number that changes when another process committed; two microseconds, so poll it."""
+
+    def generation(self) -> int:
+        """A number that changes when records were purged or keys changed: read the list again."""
+
+    def counts(self, key_id: str | None = None) -> Counts:
+        """Totals for the status bar; slow on a large store (call it from a worker)."""
+
+    def proxies(self) -> list[ProxyStatus]:
+        """The proxies that write here, living ones first."""
+
+    def close(self) -> None:
+        """Free everything."""
+
+
+class Recording(Protocol):
+    """One exchange being recorded. Every method appends to memory, returns at once and never raises.
+
+    `at_ms` counts from the begin. Chunks are `bytes` and are kept as they are.
+    """
+
+    @property
+    def id(self) -> str:
+        """The record's ULID, minted at the begin."""
+
+    def request_chunk(self, at_ms: int, data: bytes) -> None:
+        """Bytes of the request body, as on the wire."""
+
+    def request_end(self, at_ms: int) -> None:
+        """The request body is whole: its model can be told from now on."""
+
+    def response_head(self, at_ms: int, head: ResponseHead) -> None:
+        """The response began."""
+
+    def response_chunk(self, at_ms: int, data: bytes) -> None:
+        """Bytes of the response body, as on the wire."""
+
+    def end(self, at_ms: int, transport: Transport, error: str | None = None) -> None:
+        """The exchange is over. The first call counts, every later call on this recording is ignored."""
+
+
+class KeyRing(Protocol):
+    """The keys in memory, an immutable snapshot."""
+
+    def match(self, credential: bytes) -> Key | None:
+        """The key with that secret, off or on, or None; no I/O, about a microsecond."""
+
+    @property
+    def on(self) -> int:
+        """How many keys have a retention."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the addon counts, written to the status row by the writer; plain fields, one thread writes."""
+
+    seen: int = 0
+    recorded: int = 0
+    unmatched: int = 0
+    last_unmatched_ms: int | None = None
+    last_unmatched_host: str | None = None
+    last_unmatched_fingerprint: str | None = None
+
+
+class Writer(Protocol):
+    """The recording side: a thread of its own behind a bounded queue."""
+
+    counters: Counters
+
+    @property
+    def keys(self) -> KeyRing:
+        """The current snapshot; a change by another process is in it within a second."""
+
+    def begin(
+        self, key: Key, started_ms: int, request: RequestHead, protocol: str | None
+    ) -> Recording:
+        """Start a record; the key's retention is asked again at its end."""
+
+    def announce(self, address: str) -> None:
+        """Say where the proxy listens; the status row appears with it."""
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """End what still lives as PROXY_SHUTDOWN, write everything, stop; idempotent."""
+
+
+class Store(Protocol):
+    """The managing side: keys, purges, upkeep. Reads are the reader's."""
+
+    def writer(self, log: Callable[[str], None] = ...) -> Writer:
+        """A recording side, after recovering what dead writers left; `log` takes warnings, one line each."""
+
+    def reader(self) -> Reader:
+        """A reading side."""
+
+    def add_key(self, name: str, secret: str, retention_s: int | None = None) -> Key:
+        """A new key; BadInput if the name or the secret is taken or empty."""
+
+    def rename_key(self, name: str, new_name: str) -> Key:
+        """The key under its new name; records stay with it."""
+
+    def set_retention(self, name: str, retention_s: int | None) -> int:
+        """Change it and return how many records that deleted; lowering and switching off delete before this returns."""
+
+    def remove_key(self, name: str) -> int:
+        """Purge its records, then the key; a failed purge leaves the key. Returns how many were deleted."""
+
+    def purge(self, name: str | None = None) -> int:
+        """Delete what the retention no longer covers, of one key or of all."""
+
+    def sweep(self) -> int:
+        """As purge, but skipped (0) where another process sweeps; one key's failure does not stop the others."""
+
+    def rebuild(self) -> int:
+        """Throw the index away and make it anew from the segments; returns the number of records."""
+
+    def close(self) -> None:
+        """Free everything."""

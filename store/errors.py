@@ -1,0 +1,26 @@
+"""Everything the store raises on purpose. Each message is one line: what, where, what to do.
+
+    StoreError
+    +-- BadInput          the caller asked for what cannot be: unknown key, bad duration, bad path
+    +-- StoreUnavailable  the store is there but cannot be used now: locked, full, read-only
+    +-- BodyMissing       the record is indexed but its bytes are gone or corrupt
+
+Builtins first: OSError from the file system is let through below this line only
+inside the store; at the contract it becomes StoreUnavailable.
+"""
+
+
+class StoreError(Exception):
+    """The base: `str()` is one line fit for stderr."""
+
+
+class BadInput(StoreError):
+    """The request itself is wrong; nothing was changed. The command line exits with 2."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be opened, read or written at the moment."""
+
+
+class BodyMissing(StoreError):
+    """A row is there, its frames are not: names record and file."""

@@ -1,0 +1,196 @@
+"""The values: what an exchange is, stored or in flight. No I/O, no clock, no mitmproxy.
+
+Times: `*_at_ms` fields of a record are epoch milliseconds (`started_ms`, `completed_ms`);
+`at_ms` inside an exchange counts milliseconds since it began. Header names and values are
+the bytes on the wire, in their order.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+type Headers = tuple[tuple[bytes, bytes], ...]
+
+RECORD_ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}\Z")
+"""A ULID in Crockford's alphabet. Anything else is refused before it comes near a path."""
+
+
+class State(StrEnum):
+    """Where a record is in its life."""
+
+    LIVE = "live"
+    DONE = "done"
+
+
+class Transport(StrEnum):
+    """How the connection side of an exchange ended."""
+
+    COMPLETE = "complete"
+    CLIENT_CLOSED = "client_closed"
+    UPSTREAM_CLOSED = "upstream_closed"
+    UPSTREAM_ERROR = "upstream_error"
+    KILLED = "killed"
+    PROXY_SHUTDOWN = "proxy_shutdown"
+    RECOVERED = "recovered"
+
+
+class Verdict(StrEnum):
+    """How an exchange ended, the protocol's word first (store.verdict)."""
+
+    COMPLETE = "complete"
+    TRUNCATED = "truncated"
+    FAILED = "failed"
+    CLIENT_CLOSED = "client_closed"
+    UPSTREAM_CLOSED = "upstream_closed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key under a name. The secret itself is never kept, only its keyed hash."""
+
+    id: str
+    """16 hex digits, random; names the key's folder."""
+    name: str
+    last4: str
+    """The credential's last four characters, to tell keys apart on screen."""
+    retention_s: int | None
+    """Whole seconds a record is kept after its completion; None: the key is off."""
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """What the client asked, before the body."""
+
+    method: str
+    scheme: str
+    host: str
+    """The host the client asked for, without port."""
+    port: int
+    path: str
+    """Path with query, exactly as sent (non-ASCII bytes as latin-1)."""
+    http_version: str
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """What the upstream answered, before the body."""
+
+    status: int
+    reason: str
+    http_version: str
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The bytes of one direction as on the wire, and when each chunk arrived."""
+
+    data: bytes
+    arrivals: tuple[tuple[int, int], ...] = ()
+    """(at_ms, length) of each chunk in order; the lengths sum to len(data)."""
+
+    def chunks(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (at_ms, bytes) as they arrived."""
+        at = 0
+        for at_ms, length in self.arrivals:
+            yield at_ms, self.data[at : at + length]
+            at += length
+
+
+EMPTY = Body(b"")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordMeta:
+    """A record's index row: everything the list shows, nothing of the bodies."""
+
+    id: str
+    seq: int
+    """Commit order over all writers of a store; grows each time the row changes."""
+    key_id: str
+    state: State
+    started_ms: int
+    completed_ms: int | None
+    method: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+    protocol: str | None
+    """A `collectors.protocol.LlmProtocol` value, or None where the path told nothing."""
+    model: str | None
+    status: int | None
+    """None: the upstream gave no response."""
+    content_type: str | None
+    """The response's, as sent."""
+    streamed: bool
+    """The response is events, by its media type."""
+    verdict: Verdict | None
+    """None while in flight."""
+    transport: Transport | None
+    error: str | None
+    """One line, at most 500 characters."""
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
+    request_bytes: int
+    response_bytes: int
+    lost_bytes: int
+    """Bytes that passed but could not be kept (full queue, full disk)."""
+    ttft_ms: int | None
+    """To the first byte of the response's body."""
+    duration_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A whole record, stored or in flight (then: what had arrived when it was read)."""
+
+    meta: RecordMeta
+    request: RequestHead
+    request_body: Body
+    response: ResponseHead | None
+    """None: no response was produced; then `meta.error` says why."""
+    response_body: Body
+    file: str = ""
+    """Where the bytes lie, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyStatus:
+    """What one proxy says of itself, at most five seconds old while it lives."""
+
+    writer: str
+    pid: int
+    address: str
+    """`host:port` it listens on, comma-separated if several."""
+    started_ms: int
+    heartbeat_ms: int
+    seen: int = 0
+    """Model-invoking requests that passed, matched or not."""
+    recorded: int = 0
+    unmatched: int = 0
+    lost_records: int = 0
+    lost_bytes: int = 0
+    last_unmatched_ms: int | None = None
+    last_unmatched_host: str | None = None
+    last_unmatched_fingerprint: str | None = None
+    """First eight and last four characters of a credential, never more."""
+    error: str | None = None
+    """Why records are being lost right now, one line; None: all is well."""
+    alive: bool = True
+    """The process still holds its lock."""
+
+
+def header(headers: Headers, name: bytes) -> bytes | None:
+    """The first value of `name` (given in lower case), or None."""
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return None
