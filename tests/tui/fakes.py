@@ -1,0 +1,228 @@
+"""A store in memory for the UI's tests: the reading contract, deterministic, no files, no clock.
+
+`FakeStore` is what a test writes to, as the addon would; each `reader()` sees it at once.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+
+from store.contract import PAGE, PAGE_CAP, Counts, LiveRecord, Reader
+from store.errors import BadInput, StoreError
+from store.record import Body, Key, ProxyStatus, Record, RecordMeta, ResponseHead, State
+from tests.tui.builders import CI, LAPTOP, NOW_MS, record
+
+PROXY = ProxyStatus(
+    writer="w1",
+    pid=4121,
+    address="127.0.0.1:8080",
+    started_ms=NOW_MS - 600_000,
+    heartbeat_ms=NOW_MS - 2_000,
+    seen=12,
+    recorded=9,
+    unmatched=3,
+)
+
+
+class FakeStore:
+    """What is on disk, so to speak; every change bumps `version` as a commit does."""
+
+    def __init__(self, *keys: Key, proxies: Sequence[ProxyStatus] = (PROXY,)) -> None:
+        self.lock = threading.RLock()
+        self.keys = list(keys or (LAPTOP, CI))
+        self.proxies = list(proxies)
+        self.rows: dict[str, RecordMeta] = {}
+        self.bodies: dict[str, Record | StoreError] = {}
+        self.live: dict[str, FakeLive] = {}
+        self.error: StoreError | None = None
+        self.version = 1
+        self.generation = 1
+        self.seq = 0
+        self.opened = 0
+        self.closed = 0
+        self.asked: list[str] = []
+        self.hold: dict[str, threading.Event] = {}
+
+    def reader(self) -> Reader:
+        """A reading side, as `open_reader` gives it."""
+        if self.error is not None:
+            raise self.error
+        self.opened += 1
+        return FakeReader(self)
+
+    def put(self, row: RecordMeta, whole: Record | None = None) -> RecordMeta:
+        """Commit a row (new or changed), with its bodies."""
+        with self.lock:
+            self.seq += 1
+            row = replace(row, seq=self.seq)
+            self.rows[row.id] = row
+            self.bodies[row.id] = replace(whole, meta=row) if whole else record(row)
+            self.version += 1
+            return row
+
+    def begin(self, row: RecordMeta, whole: Record | None = None) -> "FakeLive":
+        """Commit a row in flight; what it streams is fed to what this returns."""
+        live = FakeLive(replace(whole or record(row), response=None, response_body=Body(b"")))
+        self.live[row.id] = live
+        self.put(row, live.record)
+        return live
+
+    def end(self, row: RecordMeta, whole: Record) -> None:
+        """The exchange is over: the row is done and the part gone."""
+        with self.lock:
+            self.live.pop(row.id).is_gone = True
+            self.put(row, whole)
+
+    def purge(self, *ids: str) -> None:
+        """Delete records, as a sweep does."""
+        with self.lock:
+            for record_id in ids:
+                self.rows.pop(record_id, None)
+                self.bodies.pop(record_id, None)
+            self.version += 1
+            self.generation += 1
+
+    def set_keys(self, *keys: Key) -> None:
+        """Change the keys, as the command line does."""
+        with self.lock:
+            self.keys = list(keys)
+            self.version += 1
+            self.generation += 1
+
+
+class FakeLive(LiveRecord):
+    """A part that grows when the test says so."""
+
+    def __init__(self, whole: Record) -> None:
+        self.record = whole
+        self.is_gone = False
+        self.chunks: list[tuple[int, bytes]] = []
+        self.taken = 0
+
+    def answer(self, head: ResponseHead) -> None:
+        """The response begins."""
+        self.record = replace(self.record, response=head)
+
+    def chunk(self, at_ms: int, data: bytes) -> None:
+        """Bytes of the response arrive."""
+        self.chunks.append((at_ms, data))
+
+    def poll(self) -> bool:
+        grown = len(self.chunks) > self.taken
+        self.taken = len(self.chunks)
+        return grown
+
+    def snapshot(self) -> Record:
+        taken = self.chunks[: self.taken]
+        return replace(
+            self.record,
+            response_body=Body(
+                b"".join(data for _, data in taken), tuple((at, len(data)) for at, data in taken)
+            ),
+        )
+
+    @property
+    def response_chunks(self) -> Sequence[tuple[int, bytes]]:
+        return self.chunks[: self.taken]
+
+    @property
+    def gone(self) -> bool:
+        return self.is_gone
+
+    def close(self) -> None:
+        pass
+
+
+class FakeReader(Reader):
+    """The contract over a FakeStore."""
+
+    def __init__(self, store: FakeStore) -> None:
+        self._store = store
+
+    def _check(self) -> None:
+        if self._store.error is not None:
+            raise self._store.error
+
+    def _shown(self, key_id: str | None) -> list[RecordMeta]:
+        self._check()
+        on = {key.id for key in self._store.keys if key.retention_s is not None}
+        return [
+            row
+            for row in self._store.rows.values()
+            if row.key_id in on and key_id in (None, row.key_id)
+        ]
+
+    def keys(self) -> list[Key]:
+        self._check()
+        return sorted(self._store.keys, key=lambda key: key.name)
+
+    def key(self, name: str) -> Key:
+        for key in self.keys():
+            if key.name == name:
+                return key
+        raise BadInput(f"no key named {name}")
+
+    def records(
+        self, *, key_id: str | None = None, before: str | None = None, limit: int = PAGE
+    ) -> list[RecordMeta]:
+        with self._store.lock:
+            rows = sorted(self._shown(key_id), key=lambda row: row.id, reverse=True)
+        return [row for row in rows if before is None or row.id < before][: min(limit, PAGE_CAP)]
+
+    def meta(self, record_id: str) -> RecordMeta | None:
+        with self._store.lock:
+            return next((row for row in self._shown(None) if row.id == record_id), None)
+
+    def get(self, record_id: str) -> Record | None:
+        self._check()
+        self._store.asked.append(record_id)
+        if (held := self._store.hold.get(record_id)) is not None:
+            held.wait(10)
+        found = self._store.bodies.get(record_id)
+        if isinstance(found, StoreError):
+            raise found
+        return found
+
+    def live(self, record_id: str) -> LiveRecord | None:
+        self._check()
+        return self._store.live.get(record_id)
+
+    def live_bytes(self, record_id: str) -> int | None:
+        self._check()
+        live = self._store.live.get(record_id)
+        return None if live is None else sum(len(data) for _, data in live.chunks)
+
+    def news(
+        self, after_seq: int, *, key_id: str | None = None, limit: int = PAGE_CAP
+    ) -> list[RecordMeta]:
+        with self._store.lock:
+            rows = sorted(self._shown(key_id), key=lambda row: row.seq)
+        return [row for row in rows if row.seq > after_seq][:limit]
+
+    def last_seq(self) -> int:
+        self._check()
+        return self._store.seq
+
+    def version(self) -> int:
+        self._check()
+        return self._store.version
+
+    def generation(self) -> int:
+        self._check()
+        return self._store.generation
+
+    def counts(self, key_id: str | None = None) -> Counts:
+        with self._store.lock:
+            rows = self._shown(key_id)
+        return Counts(
+            records=len(rows),
+            errors=sum(row.error is not None for row in rows),
+            live=sum(row.state is State.LIVE for row in rows),
+        )
+
+    def proxies(self) -> list[ProxyStatus]:
+        self._check()
+        return sorted(self._store.proxies, key=lambda proxy: not proxy.alive)
+
+    def close(self) -> None:
+        self._store.closed += 1
