@@ -130,7 +130,7 @@ class RecordMeta:
     streamed: bool
     """The response is events, by its media type."""
     verdict: Verdict | None
-    """None while in flight."""
+    """None while in flight; INTERRUPTED while still `live` where the proxy that wrote it is gone."""
     transport: Transport | None
     error: str | None
     """One line, at most 500 characters."""

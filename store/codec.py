@@ -1,0 +1,135 @@
+"""The values of store.record to and from what lies in rows and frames. Pure.
+
+Header bytes travel in JSON as latin-1 text: one character a byte, so nothing is lost.
+Reading tolerates: an unknown field is left out, an absent one takes its default.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from store.record import (
+    Headers,
+    RecordMeta,
+    RequestHead,
+    ResponseHead,
+    State,
+    Transport,
+    Verdict,
+)
+
+COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(RecordMeta))
+"""The columns of a row that are the record's own, in RecordMeta's order."""
+
+_ENUMS: dict[str, type[State] | type[Verdict] | type[Transport]] = {
+    "state": State,
+    "verdict": Verdict,
+    "transport": Transport,
+}
+_ABSENT: dict[str, Any] = {"request_bytes": 0, "response_bytes": 0, "lost_bytes": 0, "streamed": 0}
+
+
+def meta_from_row(row: Sequence[Any]) -> RecordMeta:
+    """A row's values, in the order of COLUMNS, as a RecordMeta."""
+    return _meta(dict(zip(COLUMNS, row, strict=True)))
+
+
+def meta_values(meta: RecordMeta) -> dict[str, Any]:
+    """Column values of a RecordMeta, without `seq`, which the index gives."""
+    values = {name: getattr(meta, name) for name in COLUMNS if name != "seq"}
+    for name in _ENUMS:
+        values[name] = None if values[name] is None else str(values[name])
+    values["streamed"] = int(meta.streamed)
+    return values
+
+
+def _meta(values: dict[str, Any]) -> RecordMeta:
+    for name, enum in _ENUMS.items():
+        values[name] = None if values[name] is None else enum(values[name])
+    values["streamed"] = bool(values["streamed"])
+    return RecordMeta(**values)
+
+
+def pack_json(value: dict[str, Any]) -> bytes:
+    """Compact JSON as bytes; lone surrogates and all."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def unpack_json(data: bytes) -> dict[str, Any]:
+    """The object in `data`; ValueError if it is anything else."""
+    value = json.loads(data)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def record_json(
+    meta: RecordMeta, request: RequestHead, response: ResponseHead | None, hashes: dict[str, str]
+) -> dict[str, Any]:
+    """Everything of a record but its bodies, for its RECORD frame."""
+    return {
+        "meta": meta_values(meta),
+        "request": request_json(request),
+        "response": None if response is None else response_json(response),
+        "sha256": hashes,
+    }
+
+
+def meta_from_json(value: dict[str, Any]) -> RecordMeta:
+    """The RecordMeta of a RECORD frame, `seq` 0; raises KeyError, TypeError or ValueError if it is none."""
+    stored = value["meta"]
+    return _meta(
+        {name: stored.get(name, _ABSENT.get(name)) for name in COLUMNS if name != "seq"}
+        | {"seq": 0}
+    )
+
+
+def request_json(head: RequestHead) -> dict[str, Any]:
+    return {
+        "method": head.method,
+        "scheme": head.scheme,
+        "host": head.host,
+        "port": head.port,
+        "path": head.path,
+        "http_version": head.http_version,
+        "headers": _headers_json(head.headers),
+    }
+
+
+def request_from_json(value: dict[str, Any]) -> RequestHead:
+    return RequestHead(
+        method=value["method"],
+        scheme=value["scheme"],
+        host=value["host"],
+        port=value["port"],
+        path=value["path"],
+        http_version=value["http_version"],
+        headers=_headers_from_json(value["headers"]),
+    )
+
+
+def response_json(head: ResponseHead) -> dict[str, Any]:
+    return {
+        "status": head.status,
+        "reason": head.reason,
+        "http_version": head.http_version,
+        "headers": _headers_json(head.headers),
+    }
+
+
+def response_from_json(value: dict[str, Any]) -> ResponseHead:
+    return ResponseHead(
+        status=value["status"],
+        reason=value["reason"],
+        http_version=value["http_version"],
+        headers=_headers_from_json(value["headers"]),
+    )
+
+
+def _headers_json(headers: Headers) -> list[list[str]]:
+    return [[name.decode("latin-1"), value.decode("latin-1")] for name, value in headers]
+
+
+def _headers_from_json(value: list[list[str]]) -> Headers:
+    return tuple((name.encode("latin-1"), text.encode("latin-1")) for name, text in value)

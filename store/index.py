@@ -1,0 +1,243 @@
+"""The rows of index.db, as the writing side changes them. SQL only; who may call when is the callers' business.
+
+Every change is one short transaction: BEGIN IMMEDIATE (a BEGIN that turns into a write is
+refused at once when another process wrote meanwhile), under the checkpoint lock held
+shared. Checkpoints run only while nobody commits: SQLite before 3.51.3 can corrupt a WAL
+that is reset at the wrong moment between two processes (sqlite.org/wal.html#walresetbug).
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from sqlite_utils import Database
+
+from store.codec import COLUMNS, meta_values
+from store.layout import Layout, Lock, locked
+from store.record import ProxyStatus, RecordMeta
+from store.schema import open_database
+from store.segments import Found, Place
+
+CHECKPOINT_BYTES = 4 * 1024 * 1024
+"""A write-ahead log beyond this is checkpointed by the next writer that finds nobody committing."""
+
+DELETE_CHUNK = 500
+"""Rows deleted in one transaction, so that no writer waits longer than some 10 ms for a purge."""
+
+_ROW = (*(name for name in COLUMNS if name != "seq"), "writer", "segment", "start", "record_at")
+# OR REPLACE: the row of a record in flight goes and comes back with a new seq, so a
+# follower sees it again.
+_PUT = f"INSERT OR REPLACE INTO records ({', '.join(_ROW)}) VALUES ({', '.join(f':{name}' for name in _ROW)})"  # noqa: S608 - constants
+_ROLL = _PUT.replace("OR REPLACE", "OR IGNORE")
+# A live row of the same id gives way, a done one stays where it is.
+_STATUS = tuple(field for field in ProxyStatus.__slots__ if field != "alive")
+_PUT_STATUS = (
+    f"INSERT OR REPLACE INTO proxies ({', '.join(_STATUS)})"  # noqa: S608 - constants
+    f" VALUES ({', '.join(f':{name}' for name in _STATUS)})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row to be written: `place` None while in flight."""
+
+    meta: RecordMeta
+    writer: str
+    place: Place | None = None
+
+
+class Index:
+    """One writing connection to index.db, for one thread at a time."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._db: Database = open_database(layout.index)
+        for pragma in (
+            "synchronous=NORMAL",
+            "secure_delete=ON",
+            "trusted_schema=OFF",
+            "wal_autocheckpoint=0",
+            "journal_size_limit=67108864",
+        ):
+            self._db.execute(f"PRAGMA {pragma}").fetchone()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """For reading."""
+        return self._db.conn
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction: committed at the end, rolled back if anything raised."""
+        with locked(self._layout.checkpoint_lock, shared=True):
+            connection = self._db.conn
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # After some errors SQLite has rolled back already, and ROLLBACK itself would raise.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def put(
+        self,
+        rows: Iterable[Row],
+        sizes: Iterable[tuple[str, int]] = (),
+        gone: Iterable[str] = (),
+    ) -> None:
+        """Rows new or anew, how far which segments are indexed by them, and records discarded."""
+        with self.transaction() as connection:
+            connection.executemany(_PUT, [_values(row) for row in rows])
+            connection.executemany(
+                "UPDATE segments SET indexed = ? WHERE name = ?",
+                [(size, name) for name, size in sizes],
+            )
+            discarded = list(gone)
+            if discarded:
+                connection.executemany(
+                    "DELETE FROM records WHERE id = ? AND state = 'live'",
+                    [(record_id,) for record_id in discarded],
+                )
+                _turn_generation(connection)
+
+    def add_segment(self, name: str, key_id: str, writer: str, indexed: int = 0) -> None:
+        """A segment came into being."""
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO segments (name, key_id, writer, indexed) VALUES (?, ?, ?, ?)",
+                (name, key_id, writer, indexed),
+            )
+
+    def roll_forward(
+        self, name: str, key_id: str, writer: str, found: Iterable[Found], size: int
+    ) -> int:
+        """Rows for records of a segment that has none for them yet; returns how many were new."""
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO segments (name, key_id, writer, indexed) VALUES (?, ?, ?, ?)",
+                (name, key_id, writer, size),
+            )
+            added = 0
+            for record in found:
+                connection.execute(
+                    "DELETE FROM records WHERE id = ? AND state = 'live'", (record.meta.id,)
+                )
+                added += connection.execute(
+                    _ROLL, _values(Row(record.meta, writer, record.place))
+                ).rowcount
+        return added
+
+    def move(
+        self,
+        old: str,
+        new: str | None,
+        places: Iterable[tuple[str, Place]],
+        key_id: str,
+        size: int,
+    ) -> None:
+        """A purge rewrote segment `old`: its survivors' rows point to `new`, or there is none."""
+        with self.transaction() as connection:
+            if new is not None:
+                connection.execute(
+                    "INSERT OR REPLACE INTO segments (name, key_id, writer, indexed) VALUES (?, ?, '', ?)",
+                    (new, key_id, size),
+                )
+                connection.executemany(
+                    "UPDATE records SET segment = ?, start = ?, record_at = ? WHERE id = ?",
+                    [
+                        (place.segment, place.start, place.record_at, record_id)
+                        for record_id, place in places
+                    ],
+                )
+            connection.execute("DELETE FROM segments WHERE name = ?", (old,))
+            connection.execute("DELETE FROM tombstones WHERE segment = ?", (old,))
+            _turn_generation(connection)
+
+    def doom(self, key_id: str, cutoff_ms: int | None, segments: Sequence[str]) -> int:
+        """Hide what a purge will delete: tombstones first, then the rows; returns how many rows went.
+
+        `cutoff_ms` None: everything of the key, in flight too.
+        """
+        limit = 1 << 62 if cutoff_ms is None else cutoff_ms
+        with self.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO tombstones (segment, cutoff_ms) VALUES (?, ?)"
+                " ON CONFLICT (segment) DO UPDATE SET cutoff_ms = max(cutoff_ms, excluded.cutoff_ms)",
+                [(name, limit) for name in segments],
+            )
+            _turn_generation(connection)
+        deleted = 0
+        condition = (
+            "completed_ms < ?" if cutoff_ms is not None else "(completed_ms < ? OR state = 'live')"
+        )
+        while True:
+            with self.transaction() as connection:
+                # Deleting is told by the id, through the index that finds the expired.
+                gone = connection.execute(
+                    "DELETE FROM records WHERE seq IN (SELECT seq FROM records"  # noqa: S608 - constants
+                    f" WHERE key_id = ? AND {condition} LIMIT {DELETE_CHUNK})",
+                    (key_id, limit),
+                ).rowcount
+            deleted += gone
+            if gone < DELETE_CHUNK:
+                return deleted
+
+    def put_status(self, status: ProxyStatus) -> None:
+        """A proxy's heartbeat."""
+        values = asdict(status)
+        with self.transaction() as connection:
+            connection.execute(_PUT_STATUS, values)
+
+    def forget_writer(self, writer: str) -> None:
+        """A dead writer: its rows in flight lead nowhere, its status is history."""
+        with self.transaction() as connection:
+            gone = connection.execute(
+                "DELETE FROM records WHERE state = 'live' AND writer = ?", (writer,)
+            ).rowcount
+            connection.execute("DELETE FROM proxies WHERE writer = ?", (writer,))
+            if gone:
+                _turn_generation(connection)
+
+    def clear(self) -> None:
+        """No row of a finished record and no segment: the start of a rebuild."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM records WHERE state = 'done'")
+            connection.execute("DELETE FROM segments")
+            _turn_generation(connection)
+
+    def checkpoint(self, *, wait_s: float = 0.0, truncate: bool = False) -> bool:
+        """Move the write-ahead log into the database; False if others commit, or it is small."""
+        wal = self._layout.index.with_name(self._layout.index.name + "-wal")
+        with contextlib.suppress(FileNotFoundError):
+            if not truncate and wal.stat().st_size < CHECKPOINT_BYTES:
+                return False
+        lock = Lock(self._layout.checkpoint_lock)
+        if not lock.take(timeout_s=wait_s):
+            return False
+        try:
+            mode = "TRUNCATE" if truncate else "PASSIVE"
+            busy, _, _ = self._db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        finally:
+            lock.release()
+        return not busy
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+
+def _values(row: Row) -> dict[str, object]:
+    values: dict[str, object] = meta_values(row.meta)
+    place = row.place
+    values["writer"] = row.writer
+    values["segment"] = None if place is None else place.segment
+    values["start"] = None if place is None else place.start
+    values["record_at"] = None if place is None else place.record_at
+    return values
+
+
+def _turn_generation(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE counters SET value = value + 1 WHERE name = 'generation'")

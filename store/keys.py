@@ -1,0 +1,159 @@
+"""The keys: names, retentions, and keyed hashes of the secrets. Never a secret itself.
+
+A credential is looked up by its BLAKE2b keyed with the store's own random bytes: API keys
+have entropy enough that a fast hash is safe, and a copied keys.db answers no guesses.
+"""
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlite_utils import Database
+
+from store.errors import BadInput
+from store.record import Key
+from store.retention import checked_retention
+
+KEY_COLUMNS = "id, name, hash, last4, retention_s, created_ms"
+NAME_LIMIT = 64
+
+
+def credential_hash(secret: bytes, credential: bytes) -> str:
+    """What stands for a credential in the store; 64 hex digits."""
+    return hashlib.blake2b(credential, key=secret, digest_size=32).hexdigest()
+
+
+def key_from_row(row: Sequence[Any]) -> Key:
+    """A Key of a row in the order of KEY_COLUMNS; the hash stays behind."""
+    key_id, name, _, last4, retention_s, created_ms = row
+    return Key(key_id, name, last4, retention_s, created_ms)
+
+
+class HashedKeys:
+    """An immutable snapshot of the keys for the proxy's loop (store.contract.KeyRing)."""
+
+    def __init__(self, secret: bytes, rows: Iterable[Sequence[Any]]) -> None:
+        self._secret = secret
+        self._by_hash: dict[str, Key] = {}
+        self._by_id: dict[str, Key] = {}
+        for row in rows:
+            key = key_from_row(row)
+            self._by_hash[row[2]] = key
+            self._by_id[key.id] = key
+        self._on = sum(key.retention_s is not None for key in self._by_id.values())
+
+    def match(self, credential: bytes) -> Key | None:
+        """The key with that secret, off or on, or None."""
+        return self._by_hash.get(credential_hash(self._secret, credential))
+
+    def by_id(self, key_id: str) -> Key | None:
+        """The key of that id, or None once it was removed."""
+        return self._by_id.get(key_id)
+
+    @property
+    def on(self) -> int:
+        """How many keys have a retention."""
+        return self._on
+
+
+def read_keys(connection: sqlite3.Connection) -> list[Sequence[Any]]:
+    """Every row, by name."""
+    return connection.execute(f"SELECT {KEY_COLUMNS} FROM keys ORDER BY name").fetchall()  # noqa: S608 - a constant
+
+
+class Keys:
+    """The table of keys, for the managing side."""
+
+    def __init__(self, db: Database, secret: bytes) -> None:
+        self._db = db
+        self._secret = secret
+
+    def all(self) -> list[Key]:
+        """Every key, by name."""
+        return [key_from_row(row) for row in read_keys(self._db.conn)]
+
+    def named(self, name: str) -> Key:
+        """The key of that name, else BadInput that names those there are."""
+        keys = self.all()
+        for key in keys:
+            if key.name == name:
+                return key
+        known = ", ".join(key.name for key in keys) or "none yet; `flowtap keys add NAME`"
+        raise BadInput(f"No key is named {name!r}. Keys: {known}.")
+
+    def add(self, name: str, secret: str, retention_s: int | None, now_ms: int) -> Key:
+        """A new key, off unless given a retention."""
+        self._check_name(name)
+        credential = secret.strip()
+        if not credential:
+            raise BadInput("The secret is empty.")
+        if any(character.isspace() for character in credential):
+            raise BadInput("The secret has blanks in it; give the key alone, without `Bearer`.")
+        if retention_s is not None:
+            checked_retention(retention_s)
+        hashed = credential_hash(self._secret, credential.encode())
+        for row in self._db.table("keys").rows_where("hash = ?", [hashed]):
+            raise BadInput(f"This secret is already the key {row['name']!r}.")
+        # The last four tell keys apart; of a short secret they would be too much of it.
+        key = Key(
+            secrets.token_hex(8),
+            name,
+            credential[-4:] if len(credential) >= 16 else "",
+            retention_s,
+            now_ms,
+        )
+        self._write(
+            lambda: self._db.table("keys").insert(
+                {
+                    "id": key.id,
+                    "name": key.name,
+                    "hash": hashed,
+                    "last4": key.last4,
+                    "retention_s": key.retention_s,
+                    "created_ms": key.created_ms,
+                }
+            )
+        )
+        return key
+
+    def rename(self, name: str, new_name: str) -> Key:
+        """The key under its new name."""
+        key = self.named(name)
+        if name != new_name:
+            self._check_name(new_name)
+            self._write(lambda: self._db.table("keys").update(key.id, {"name": new_name}))
+        return self.named(new_name)
+
+    def set_retention(self, name: str, retention_s: int | None) -> tuple[Key, Key]:
+        """The key (before, after) the change."""
+        if retention_s is not None:
+            checked_retention(retention_s)
+        before = self.named(name)
+        self._write(lambda: self._db.table("keys").update(before.id, {"retention_s": retention_s}))
+        return before, self.named(name)
+
+    def remove(self, key_id: str) -> None:
+        """Forget a key; its records must be gone already."""
+        self._write(lambda: self._db.table("keys").delete(key_id))
+
+    def _check_name(self, name: str) -> None:
+        if not 1 <= len(name) <= NAME_LIMIT or not name.isprintable() or name != name.strip():
+            raise BadInput(
+                f"A key's name is 1 to {NAME_LIMIT} printable characters without blanks around; got {name!r}."
+            )
+        if any(key.name == name for key in self.all()):
+            raise BadInput(f"There is already a key named {name!r}.")
+
+    def _write(self, change: Any) -> None:
+        # IMMEDIATE: a plain BEGIN that turns into a write fails at once when another
+        # process wrote in between, whatever the busy timeout.
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            change()
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.conn.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise

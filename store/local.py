@@ -1,0 +1,205 @@
+"""The managing side of a local store: opens it, keeps its keys, purges, and gives readers and writers.
+
+Wires the rooms together; what each does stands there.
+"""
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from store.errors import StoreError, StoreUnavailable
+from store.index import Index
+from store.keys import Keys
+from store.layout import Layout, locked
+from store.reader import LocalReader
+from store.record import Key
+from store.recovery import living, recover, roll_forward
+from store.retention import cutoff_ms
+from store.schema import migrate, open_database
+from store.sweep import finish_purges, purge_key, sweep
+from store.writer import LocalWriter
+
+FIRST_SWEEP_S = 30.0
+"""Not at once: a start has other things to do, and readers hide what expired anyway."""
+
+SWEEP_EVERY_S = 60.0
+
+
+def _silent(_: str) -> None:
+    """Where nobody listens to warnings."""
+
+
+class LocalStore:
+    """One store directory (store.contract.Store)."""
+
+    def __init__(self, root: Path) -> None:
+        self.layout = Layout(root)
+        self.layout.create()
+        migrate(self.layout)
+        self._db = open_database(self.layout.keys)
+        # The keys are not rebuildable: every change is on the disk before it is told.
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA secure_delete=ON")
+        self._keys = Keys(self._db, self.layout.read_secret())
+
+    # -- sides ---------------------------------------------------------------------------
+
+    def reader(self) -> LocalReader:
+        """A reading side."""
+        return LocalReader(self.layout.root)
+
+    def writer(self, log: Callable[[str], None] = _silent) -> "SweepingWriter":
+        """A recording side, after recovering what dead writers left."""
+        with self._managed() as index:
+            recover(self.layout, index, self._keys.all(), log)
+            finish_purges(self.layout, index)
+        return SweepingWriter(self.layout, log)
+
+    # -- keys ----------------------------------------------------------------------------
+
+    def add_key(self, name: str, secret: str, retention_s: int | None = None) -> Key:
+        """A new key, off unless given a retention."""
+        return self._keys.add(name, secret, retention_s, _now_ms())
+
+    def rename_key(self, name: str, new_name: str) -> Key:
+        """The key under its new name."""
+        return self._keys.rename(name, new_name)
+
+    def set_retention(self, name: str, retention_s: int | None) -> int:
+        """Change it; lowering and switching off delete before this returns. How many were deleted."""
+        before, after = self._keys.set_retention(name, retention_s)
+        if before.retention_s == after.retention_s:
+            return 0
+        if after.retention_s is None:
+            return self._purge(after)
+        if before.retention_s is None or after.retention_s < before.retention_s:
+            return self._purge(after)
+        return 0
+
+    def remove_key(self, name: str) -> int:
+        """Switch the key off, purge its records, then forget it. How many were deleted."""
+        key = self._keys.named(name)
+        deleted = self.set_retention(name, None)
+        if key.retention_s is None:
+            deleted = self._purge(self._keys.named(name))
+        self._keys.remove(key.id)
+        with contextlib.suppress(OSError):
+            self.layout.key_folder(key.id).rmdir()
+        return deleted
+
+    # -- upkeep --------------------------------------------------------------------------
+
+    def purge(self, name: str | None = None) -> int:
+        """Delete what the retention no longer covers, of one key or of all."""
+        keys = self._keys.all() if name is None else [self._keys.named(name)]
+        return sum(self._purge(key) for key in keys)
+
+    def sweep(self, log: Callable[[str], None] = _silent) -> int:
+        """As purge, but skipped where another process sweeps; one key's failure does not stop the others."""
+        with self._managed() as index:
+            return sweep(self.layout, index, self._keys.all(), _now_ms(), log)
+
+    def rebuild(self) -> int:
+        """Make the index anew from the segments; the number of records in it then."""
+        with locked(self.layout.schema_lock), self._managed() as index:
+            index.clear()
+            roll_forward(self.layout, index, anew=True)
+            row = index.connection.execute(
+                "SELECT count(*) FROM records WHERE state = 'done'"
+            ).fetchone()
+            return int(row[0])
+
+    def close(self) -> None:
+        """Free everything."""
+        self._db.close()
+
+    def _purge(self, key: Key) -> int:
+        cutoff = None if key.retention_s is None else cutoff_ms(_now_ms(), key.retention_s)
+        with self._managed() as index:
+            return purge_key(self.layout, index, key.id, cutoff)
+
+    @contextlib.contextmanager
+    def _managed(self) -> Iterator[Index]:
+        try:
+            index = Index(self.layout)
+        except sqlite3.Error as exc:
+            raise StoreUnavailable(f"{self.layout.index}: {exc}.") from exc
+        try:
+            yield index
+        except (sqlite3.Error, OSError) as exc:
+            raise StoreUnavailable(f"Store {self.layout.root}: {exc}.") from exc
+        finally:
+            index.close()
+
+
+class SweepingWriter(LocalWriter):
+    """A writer that also sweeps: 30 s after its start, then every minute, on a thread of its own
+    so that neither waits for the other."""
+
+    def __init__(self, layout: Layout, log: Callable[[str], None]) -> None:
+        super().__init__(layout, log)
+        self._stop_sweeping = threading.Event()
+        self._sweeper = threading.Thread(
+            target=self._sweep_on, args=(layout.root, log), name="flowtap-sweeper", daemon=True
+        )
+        self._sweeper.start()
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Stop sweeping, then as every writer."""
+        self._stop_sweeping.set()
+        self._sweeper.join(timeout_s)
+        super().close(timeout_s)
+
+    def _sweep_on(self, root: Path, log: Callable[[str], None]) -> None:
+        wait_s = FIRST_SWEEP_S
+        while not self._stop_sweeping.wait(wait_s):
+            wait_s = SWEEP_EVERY_S
+            try:
+                store = LocalStore(root)
+                try:
+                    store.sweep(log)
+                finally:
+                    store.close()
+            except (StoreError, OSError, sqlite3.Error) as exc:
+                log(f"the sweep failed and is tried again in a minute: {exc}")
+
+
+def rebuild_store(root: Path) -> int:
+    """Make the index of a store anew, also one SQLite can no longer read; the number of records.
+
+    A damaged index.db is set aside as `index.db.damaged`, which needs every proxy stopped:
+    StoreUnavailable otherwise.
+    """
+    layout = Layout(root)
+    layout.create()
+    try:
+        migrate(layout)
+        with contextlib.closing(sqlite3.connect(layout.index)) as connection:
+            sound = connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+    except (StoreUnavailable, sqlite3.DatabaseError):
+        sound = False
+    if not sound:
+        _set_aside(layout)
+    store = LocalStore(root)
+    try:
+        return store.rebuild()
+    finally:
+        store.close()
+
+
+def _set_aside(layout: Layout) -> None:
+    writers = [folder.name for folder in layout.live.iterdir() if living(layout, folder.name)]
+    if writers:
+        raise StoreUnavailable(
+            f"{layout.index} is damaged and a proxy is writing; stop the proxy, then rebuild."
+        )
+    layout.index.rename(layout.index.with_name("index.db.damaged"))
+    for suffix in ("-wal", "-shm"):
+        layout.index.with_name(f"index.db{suffix}").unlink(missing_ok=True)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

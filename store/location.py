@@ -1,0 +1,42 @@
+"""From what the user names to a store: a directory, or a URL for a scale-out backend.
+
+The default is the user's data folder; FLOWTAP_STORE and `--store` override it. What writes
+is imported only when a writing side is asked for.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from store.errors import BadInput
+from store.reader import LocalReader
+
+if TYPE_CHECKING:
+    from store.local import LocalStore
+
+VARIABLE = "FLOWTAP_STORE"
+
+
+def store_path(location: str | None) -> Path:
+    """The directory meant: `location`, else FLOWTAP_STORE, else the user's data folder."""
+    named = location or os.environ.get(VARIABLE) or str(platformdirs.user_data_path("flowtap"))
+    if "://" in named:
+        scheme = named.partition("://")[0]
+        raise BadInput(f"Store {scheme}://…: no backend of this version speaks {scheme!r}.")
+    if "\0" in named:
+        raise BadInput("The store's path has a NUL character in it.")
+    return Path(named).expanduser().absolute()
+
+
+def open_reader(location: str | None = None) -> LocalReader:
+    """A reading side; StoreUnavailable if there is no store yet, BadInput if there cannot be one."""
+    return LocalReader(store_path(location))
+
+
+def open_store(location: str | None = None) -> "LocalStore":
+    """The managing side, made if absent; BadInput or StoreUnavailable where that cannot be."""
+    from store.local import LocalStore
+
+    return LocalStore(store_path(location))

@@ -1,0 +1,321 @@
+"""The reading side of a local store: the standard sqlite3 alone, read-only, never a cursor held open.
+
+A user interface starts with this module, so it imports neither sqlite_utils nor ulid nor
+anything of the writing side. One reader belongs to one thread.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from store.codec import COLUMNS, meta_from_row
+from store.contract import PAGE, PAGE_CAP, Counts
+from store.errors import BadInput, BodyMissing, StoreUnavailable
+from store.layout import Layout
+from store.parts import LivePart
+from store.record import RECORD_ID, Key, ProxyStatus, Record, RecordMeta, State, Verdict
+from store.retention import cutoff_ms
+from store.segments import Place, read_record
+
+_META = ", ".join(COLUMNS)
+_PLACE = "segment, start, record_at, writer"
+_STATUS = tuple(field for field in ProxyStatus.__slots__ if field != "alive")
+_KEYS = "id, name, last4, retention_s, created_ms"
+
+GONE_AFTER_MS = 60 * 60 * 1000
+"""A dead proxy's status is still told for an hour, so that a view can say since when it is gone."""
+
+
+class LocalReader:
+    """Reads one store (store.contract.Reader)."""
+
+    def __init__(self, root: Path, clock: Callable[[], int] | None = None) -> None:
+        self._layout = Layout(root)
+        self._layout.check()
+        self._now_ms = clock or (lambda: time.time_ns() // 1_000_000)
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+        self._generations = 0
+        self._keys: list[Key] = []
+        self._keys_version = -1
+        self._connect()
+
+    # -- the connection ------------------------------------------------------------------
+
+    def _connect(self) -> sqlite3.Connection:
+        layout = self._layout
+        if not layout.root.exists():
+            raise StoreUnavailable(
+                f"No store at {layout.root}. The addon creates it: mitmdump -s addon"
+            )
+        try:
+            self._inode = os.stat(layout.index).st_ino
+            connection = sqlite3.connect(
+                f"{layout.index.absolute().as_uri()}?mode=ro",
+                uri=True,
+                isolation_level=None,
+                timeout=2.0,
+                check_same_thread=False,
+            )
+        except FileNotFoundError as exc:
+            raise StoreUnavailable(
+                f"No store at {layout.root}. The addon creates it: mitmdump -s addon"
+            ) from exc
+        except (OSError, sqlite3.Error) as exc:
+            raise StoreUnavailable(f"{layout.index} cannot be opened: {exc}.") from exc
+        try:
+            connection.execute("PRAGMA trusted_schema=OFF")
+            connection.execute(
+                "ATTACH DATABASE ? AS keyring", (f"{layout.keys.absolute().as_uri()}?mode=ro",)
+            )
+            connection.execute("SELECT 1 FROM records, keyring.keys LIMIT 1")
+        except sqlite3.Error as exc:
+            connection.close()
+            raise StoreUnavailable(_said(layout.index, exc)) from exc
+        self._connection = connection
+        self._keys_version = -1
+        return connection
+
+    def _all(self, sql: str, parameters: Any = ()) -> list[Any]:
+        """Every row at once: an open cursor would keep the write-ahead log from being reset."""
+        connection = self._connection or self._connect()
+        try:
+            return connection.execute(sql, parameters).fetchall()
+        except sqlite3.Error as exc:
+            raise StoreUnavailable(_said(self._layout.index, exc)) from exc
+
+    def close(self) -> None:
+        """Free everything."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # -- keys ----------------------------------------------------------------------------
+
+    def keys(self) -> list[Key]:
+        """Every key, by name."""
+        version = self._all("PRAGMA keyring.data_version")[0][0]
+        if version != self._keys_version:
+            rows = self._all(f"SELECT {_KEYS} FROM keyring.keys ORDER BY name")  # noqa: S608 - a constant
+            self._keys = [Key(*row) for row in rows]
+            self._keys_version = version
+        return self._keys
+
+    def key(self, name: str) -> Key:
+        """The key of that name, else BadInput that names those there are."""
+        for key in self.keys():
+            if key.name == name:
+                return key
+        known = ", ".join(key.name for key in self.keys())
+        raise BadInput(
+            f"No key is named {name!r}. Keys: {known or 'none yet; `flowtap keys add NAME`'}."
+        )
+
+    # -- rows ----------------------------------------------------------------------------
+
+    def records(
+        self, *, key_id: str | None = None, before: str | None = None, limit: int = PAGE
+    ) -> list[RecordMeta]:
+        """Newest first, ids strictly below `before`; see store.contract."""
+        if before is not None:
+            _check_id(before)
+        shown, parameters = self._shown(key_id)
+        if before is not None:
+            shown += " AND id < ?"
+            parameters.append(before)
+        rows = self._all(
+            f"SELECT {_META}, writer FROM records WHERE {shown} ORDER BY id DESC LIMIT ?",  # noqa: S608 - constants
+            [*parameters, _checked_limit(limit)],
+        )
+        return self._metas(rows)
+
+    def news(
+        self, after_seq: int, *, key_id: str | None = None, limit: int = PAGE_CAP
+    ) -> list[RecordMeta]:
+        """Rows committed after `after_seq`, in commit order."""
+        shown, parameters = self._shown(key_id)
+        rows = self._all(
+            f"SELECT {_META}, writer FROM records WHERE seq > ? AND {shown} ORDER BY seq LIMIT ?",  # noqa: S608 - constants
+            [after_seq, *parameters, _checked_limit(limit)],
+        )
+        return self._metas(rows)
+
+    def _metas(self, rows: list[Any]) -> list[RecordMeta]:
+        """RecordMetas of rows that end with the writer."""
+        dead: dict[str, bool] = {}
+        metas = []
+        for *row, writer in rows:
+            meta = meta_from_row(row)
+            if meta.state is State.LIVE:
+                if writer not in dead:
+                    dead[writer] = not self._living(writer)
+                if dead[writer]:
+                    meta = replace(meta, verdict=Verdict.INTERRUPTED)
+            metas.append(meta)
+        return metas
+
+    def meta(self, record_id: str) -> RecordMeta | None:
+        """One row, or None."""
+        found = self._find(record_id)
+        return None if found is None else found[0]
+
+    def _find(self, record_id: str) -> tuple[RecordMeta, tuple[Any, ...]] | None:
+        _check_id(record_id)
+        shown, parameters = self._shown(None)
+        rows = self._all(
+            f"SELECT {_META}, {_PLACE} FROM records WHERE id = ? AND {shown}",  # noqa: S608 - constants
+            [record_id, *parameters],
+        )
+        if not rows:
+            return None
+        place = rows[0][len(COLUMNS) :]
+        return self._metas([(*rows[0][: len(COLUMNS)], place[-1])])[0], place
+
+    def _shown(self, key_id: str | None) -> tuple[str, list[Any]]:
+        """What a list may show: records of keys that are on, in flight or not expired."""
+        now_ms = self._now_ms()
+        on = [
+            (key.id, cutoff_ms(now_ms, key.retention_s))
+            for key in self.keys()
+            if key.retention_s is not None and key_id in (None, key.id)
+        ]
+        if key_id is not None:
+            # The key alone, so that the index on (key_id, id) gives the order.
+            if not on:
+                return "0", []
+            return "key_id = ? AND (completed_ms IS NULL OR completed_ms >= ?)", [*on[0]]
+        cases = " ".join(["WHEN ? THEN ?"] * len(on))
+        parameters = [value for pair in on for value in pair]
+        cutoffs = f"CASE key_id {cases} END" if on else "NULL"
+        # No cutoff, no comparison: the record is hidden. A record in flight has not completed yet.
+        return f"coalesce(completed_ms, {1 << 62}) >= {cutoffs}", parameters
+
+    def last_seq(self) -> int:
+        """The newest commit."""
+        return int(self._all("SELECT coalesce(max(seq), 0) FROM records")[0][0])
+
+    def version(self) -> int:
+        """Changes when another process committed."""
+        with contextlib.suppress(OSError):
+            if os.stat(self._layout.index).st_ino != self._inode:
+                # The index was made anew: what we hold open is the old file.
+                self.close()
+                self._generations += 1
+        index = self._all("PRAGMA main.data_version")[0][0]
+        keys = self._all("PRAGMA keyring.data_version")[0][0]
+        return int(index + keys + (self._generations << 32))
+
+    def generation(self) -> int:
+        """Changes when records were purged or keys changed."""
+        rows = self._all("SELECT value FROM counters WHERE name = 'generation'")
+        keys = self._all("PRAGMA keyring.data_version")[0][0]
+        return int((rows[0][0] if rows else 0) + keys + (self._generations << 32))
+
+    def counts(self, key_id: str | None = None) -> Counts:
+        """Totals of what is shown."""
+        shown, parameters = self._shown(key_id)
+        rows = self._all(
+            "SELECT count(*),"  # noqa: S608 - constants
+            " count(*) FILTER (WHERE state = 'done' AND verdict <> 'complete'),"
+            " count(*) FILTER (WHERE state = 'live')"
+            f" FROM records WHERE {shown}",
+            parameters,
+        )
+        return Counts(*rows[0])
+
+    def proxies(self) -> list[ProxyStatus]:
+        """The proxies that write here, living ones first."""
+        rows = self._all(f"SELECT {', '.join(_STATUS)} FROM proxies")  # noqa: S608 - constants
+        found = []
+        for row in rows:
+            status = ProxyStatus(**dict(zip(_STATUS, row, strict=True)), alive=self._living(row[0]))
+            if status.alive or self._now_ms() - status.heartbeat_ms < GONE_AFTER_MS:
+                found.append(status)
+        return sorted(found, key=lambda status: (not status.alive, -status.heartbeat_ms))
+
+    def _living(self, writer: str) -> bool:
+        try:
+            fd = os.open(self._layout.live / writer / "lock", os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            # Shared: two readers that ask at once do not take each other for the proxy.
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(fd)
+
+    # -- records -------------------------------------------------------------------------
+
+    def get(self, record_id: str) -> Record | None:
+        """A record with its bodies; BodyMissing if its bytes are gone."""
+        for _ in range(3):
+            found = self._find(record_id)
+            if found is None:
+                return None
+            meta, (segment, start, record_at, writer) = found
+            try:
+                if meta.state is State.LIVE:
+                    part = LivePart(self._layout.part(writer, record_id), meta)
+                    try:
+                        part.poll()
+                        return part.snapshot()
+                    finally:
+                        part.close()
+                return read_record(self._layout.segments, Place(segment, start, record_at), meta)
+            except (FileNotFoundError, BodyMissing) as exc:
+                # It ended, or a purge moved it, between the row and the file: ask again.
+                failure = exc
+                again = self._find(record_id)
+                if again is not None and again[1] == found[1]:
+                    break
+        if isinstance(failure, BodyMissing):
+            raise failure
+        raise BodyMissing(f"Record {record_id}: its part is gone: {failure.filename}.")
+
+    def live(self, record_id: str) -> LivePart | None:
+        """The record in flight, to be polled; None if it is not in flight."""
+        found = self._find(record_id)
+        if found is None or found[0].state is not State.LIVE:
+            return None
+        try:
+            return LivePart(self._layout.part(found[1][3], record_id), found[0])
+        except FileNotFoundError:
+            return None
+
+    def live_bytes(self, record_id: str) -> int | None:
+        """The size of a record's part, or None if it is not in flight."""
+        found = self._find(record_id)
+        if found is None or found[0].state is not State.LIVE:
+            return None
+        try:
+            return os.stat(self._layout.part(found[1][3], record_id)).st_size
+        except OSError:
+            return None
+
+
+def _check_id(record_id: str) -> None:
+    if RECORD_ID.match(record_id) is None:
+        raise BadInput(f"{record_id!r} is not a record id (26 characters, like 01JX4…).")
+
+
+def _checked_limit(limit: int) -> int:
+    if isinstance(limit, bool) or limit < 1:
+        raise BadInput(f"A limit is 1 to {PAGE_CAP}; got {limit}.")
+    return min(limit, PAGE_CAP)
+
+
+def _said(path: Path, exc: sqlite3.Error) -> str:
+    text = str(exc)
+    if "no such table" in text or "file is not a database" in text or "malformed" in text:
+        return f"{path}: {text}; `flowtap rebuild` makes the index anew from the segments."
+    return f"{path}: {text}."

@@ -1,0 +1,303 @@
+"""Segments: append-only files of one key's finished records. I/O only; what a frame is stands in store.frames.
+
+A segment begins with a SEGMENT frame. A record in it is: request slices, response slices,
+arrivals, then its RECORD frame; it is there once that last frame is. A writer appends to
+segments of its own alone, holding the key folder's lock shared from the append to the
+index commit; who purges holds it exclusively, so no bytes can be between the two.
+"""
+
+import hashlib
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from store.codec import (
+    meta_from_json,
+    pack_json,
+    record_json,
+    request_from_json,
+    response_from_json,
+    unpack_json,
+)
+from store.errors import BodyMissing
+from store.frames import (
+    BODY_FRAME,
+    NO_RECORD,
+    Frame,
+    FrameError,
+    Kind,
+    frame_at,
+    pack,
+    pack_arrivals,
+    scan,
+    unpack_arrivals,
+)
+from store.ids import id_bytes
+from store.layout import create_file, make_folder, open_file, sync_folder, write_all
+from store.record import Body, Record, RecordMeta, RequestHead, ResponseHead
+
+SEAL_BYTES = 32 * 1024 * 1024
+"""A purge rewrites at most one boundary segment, so this bounds what it costs."""
+
+type Arrivals = list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record lies in a segment."""
+
+    segment: str
+    """`<key id>/<ulid>.seg`, below the segments folder."""
+    start: int
+    record_at: int
+    """Offset of its RECORD frame, the last."""
+
+
+@dataclass(slots=True)
+class Content:
+    """A finished exchange on its way into a segment; bodies as chunks, so that a large one needs no memory."""
+
+    meta: RecordMeta
+    request: RequestHead
+    response: ResponseHead | None
+    request_chunks: Iterable[tuple[int, bytes]]
+    response_chunks: Iterable[tuple[int, bytes]]
+
+
+class SegmentWriter:
+    """The segment a writer is appending to for one key."""
+
+    def __init__(
+        self, segments: Path, key_id: str, writer: str, segment_id: str, now_ms: int
+    ) -> None:
+        folder = segments / key_id
+        make_folder(folder)
+        self.name = f"{key_id}/{segment_id}.seg"
+        self.created_ms = now_ms
+        self._fd = create_file(segments / self.name)
+        head = pack_json({"key": key_id, "writer": writer, "created_ms": now_ms, "format": 1})
+        try:
+            write_all(self._fd, pack(Kind.SEGMENT, NO_RECORD, head))
+            sync_folder(folder)
+        except OSError:
+            self.close()
+            raise
+        self.size = os.fstat(self._fd).st_size
+
+    @property
+    def unlinked(self) -> bool:
+        """A purge took the file away: what is appended now would be lost."""
+        return os.fstat(self._fd).st_nlink == 0
+
+    def append(self, content: Content) -> Place:
+        """Write a record; on OSError the file is cut back to where it was."""
+        start = self.size
+        try:
+            record_at = self._append(content)
+        except OSError:
+            os.ftruncate(self._fd, start)
+            raise
+        self.size = os.fstat(self._fd).st_size
+        return Place(self.name, start, record_at)
+
+    def _append(self, content: Content) -> int:
+        record_id = id_bytes(content.meta.id)
+        at = self.size
+
+        def put(frame: bytes) -> None:
+            nonlocal at
+            write_all(self._fd, frame)
+            at += len(frame)
+
+        hashes = {}
+        arrivals: dict[str, Arrivals] = {}
+        for name, kind, chunks in (
+            ("request", Kind.REQUEST, content.request_chunks),
+            ("response", Kind.RESPONSE, content.response_chunks),
+        ):
+            digest = hashlib.sha256()
+            arrivals[name] = []
+            for piece in _slices(chunks, arrivals[name]):
+                digest.update(piece)
+                put(pack(kind, record_id, piece, compress=True))
+            hashes[name] = digest.hexdigest()
+        for kind, times in (
+            (Kind.REQUEST_ARRIVALS, arrivals["request"]),
+            (Kind.RESPONSE_ARRIVALS, arrivals["response"]),
+        ):
+            for frame in pack_arrivals(kind, record_id, times):
+                put(frame)
+        value = record_json(content.meta, content.request, content.response, hashes)
+        record_at = at
+        put(pack(Kind.RECORD, record_id, pack_json(value), compress=True))
+        return record_at
+
+    def append_raw(self, frames: bytes) -> int:
+        """Take a record's frames over as they are; returns where they start."""
+        start = self.size
+        write_all(self._fd, frames)
+        self.size += len(frames)
+        return start
+
+    def sync(self) -> None:
+        """The data is on the disk, or OSError."""
+        os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Let the file go; it is sealed by not being appended to again."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _slices(chunks: Iterable[tuple[int, bytes]], arrivals: Arrivals) -> Iterator[bytes]:
+    """The chunks' bytes in pieces of at most BODY_FRAME, noting each chunk's arrival."""
+    pieces: list[bytes] = []
+    size = 0
+    for at_ms, data in chunks:
+        arrivals.append((at_ms, len(data)))
+        view = memoryview(data)
+        while view:
+            piece = view[: BODY_FRAME - size]
+            pieces.append(bytes(piece))
+            size += len(piece)
+            view = view[len(piece) :]
+            if size == BODY_FRAME:
+                yield b"".join(pieces)
+                pieces, size = [], 0
+    if pieces:
+        yield b"".join(pieces)
+
+
+class MappedFile:
+    """A file mapped for scanning; an empty one is an empty buffer. Use as a context."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = open_file(path)
+        self._map: mmap.mmap | None = None
+        try:
+            if os.fstat(self._fd).st_size:
+                self._map = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def __enter__(self) -> mmap.mmap | bytes:
+        return self._map if self._map is not None else b""
+
+    def __exit__(self, *_: object) -> None:
+        if self._map is not None:
+            self._map.close()
+        os.close(self._fd)
+
+
+def read_record(segments: Path, place: Place, meta: RecordMeta) -> Record:
+    """A record with its bodies; BodyMissing, naming record and file, if they are not there or not whole."""
+    path = segments / place.segment
+    try:
+        with MappedFile(path) as buffer:
+            frames = list(_record_frames(buffer, place, id_bytes(meta.id)))
+            return _assemble(frames, meta, str(path))
+    except FileNotFoundError as exc:
+        raise BodyMissing(
+            f"Record {meta.id}: its body is gone, {path} is not on the disk."
+        ) from exc
+    except (FrameError, OSError, ValueError, KeyError, TypeError) as exc:
+        raise BodyMissing(f"Record {meta.id}: its body is damaged in {path}: {exc}.") from exc
+
+
+def _record_frames(buffer: mmap.mmap | bytes, place: Place, record_id: bytes) -> Iterator[Frame]:
+    at = place.start
+    while at <= place.record_at:
+        frame = frame_at(buffer, at)
+        if frame is None or frame.id != record_id:
+            raise FrameError(f"no frame of the record at byte {at}")
+        yield frame
+        at = frame.end
+
+
+def _assemble(frames: list[Frame], meta: RecordMeta, file: str) -> Record:
+    data: dict[int, list[bytes]] = {Kind.REQUEST: [], Kind.RESPONSE: []}
+    times: dict[int, Arrivals] = {Kind.REQUEST_ARRIVALS: [], Kind.RESPONSE_ARRIVALS: []}
+    value: dict[str, Any] = {}
+    for frame in frames:
+        if frame.kind in data:
+            data[frame.kind].append(frame.decode())
+        elif frame.kind in times:
+            times[frame.kind] += unpack_arrivals(frame)
+        elif frame.kind == Kind.RECORD:
+            value = unpack_json(frame.decode())
+    bodies = {}
+    for name, kind, arrived in (
+        ("request", Kind.REQUEST, Kind.REQUEST_ARRIVALS),
+        ("response", Kind.RESPONSE, Kind.RESPONSE_ARRIVALS),
+    ):
+        whole = b"".join(data[kind])
+        if hashlib.sha256(whole).hexdigest() != value["sha256"][name]:
+            raise FrameError(f"the {name} body does not match its hash")
+        bodies[name] = Body(whole, tuple(times[arrived]))
+    return Record(
+        meta=meta,
+        request=request_from_json(value["request"]),
+        request_body=bodies["request"],
+        response=None if value["response"] is None else response_from_json(value["response"]),
+        response_body=bodies["response"],
+        file=file,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A whole record met while scanning a segment."""
+
+    meta: RecordMeta
+    place: Place
+    end: int
+
+
+def scan_segment(segments: Path, name: str, start: int = 0) -> Iterator[Found]:
+    """Every whole record from byte `start` on, in file order; damaged ones are passed over.
+
+    Raises FileNotFoundError if the segment is gone.
+    """
+    with MappedFile(segments / name) as buffer:
+        begin: int | None = None
+        current = NO_RECORD
+        expected = -1
+        for frame in scan(buffer, start):
+            if frame.id != current or frame.offset != expected:
+                begin, current = frame.offset, frame.id
+            expected = frame.end
+            if frame.kind == Kind.RECORD and begin is not None:
+                try:
+                    meta = meta_from_json(unpack_json(frame.decode()))
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    meta = None
+                if meta is not None:
+                    yield Found(meta, Place(name, begin, frame.offset), frame.end)
+                begin, current = None, NO_RECORD
+
+
+def segment_owner(segments: Path, name: str) -> str:
+    """The writer a segment says it belongs to; "" if its head is damaged."""
+    try:
+        with MappedFile(segments / name) as buffer:
+            frame = frame_at(buffer, 0)
+            if frame is None or frame.kind != Kind.SEGMENT:
+                return ""
+            return str(unpack_json(frame.decode()).get("writer", ""))
+    except (OSError, ValueError):
+        return ""
+
+
+def segment_names(segments: Path, key_id: str | None = None) -> list[str]:
+    """Every segment on the disk, oldest first within a key."""
+    folders = [segments / key_id] if key_id is not None else sorted(segments.iterdir())
+    names = []
+    for folder in folders:
+        if folder.is_dir() and not folder.is_symlink():
+            names += sorted(f"{folder.name}/{file.name}" for file in folder.glob("*.seg"))
+    return names

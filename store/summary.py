@@ -1,0 +1,246 @@
+"""What a row says of an exchange, from bounded reads of its bodies. Pure: chunks in, RecordMeta out.
+
+This runs in the proxy's process, beside its loop, so no body is parsed whole when it is
+large: the first and last stretch of it, decoded, tell model, tokens and the terminal event.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from collectors import facts
+from collectors.encoding import Decoder
+from collectors.protocol import LlmProtocol, is_streamed
+from store.record import (
+    RecordMeta,
+    RequestHead,
+    ResponseHead,
+    State,
+    Transport,
+    header,
+)
+from store.verdict import one_line, verdict_of
+
+HEAD_BYTES = 32 * 1024
+TAIL_BYTES = 256 * 1024
+"""The terminal event of Responses repeats the whole answer, so the end gets the larger share."""
+
+DECODE_LIMIT = 64 * 1024 * 1024
+"""A compressed stream is decoded only to look at its ends; a bomb stops here."""
+
+
+class Ends:
+    """The first and the last stretch of bytes that pass by, in bounded memory."""
+
+    def __init__(self, head: int = HEAD_BYTES, tail: int = TAIL_BYTES) -> None:
+        self._head_size = head
+        self._tail_size = tail
+        self._head = bytearray()
+        self._tail = bytearray()
+        self.length = 0
+
+    def feed(self, data: bytes) -> None:
+        """Let bytes pass."""
+        self.length += len(data)
+        room = self._head_size - len(self._head)
+        if room > 0:
+            self._head += data[:room]
+            data = data[room:]
+        self._tail += data[-self._tail_size :]
+        # Cut only when it has doubled, so that small chunks do not each move the whole tail.
+        if len(self._tail) > 2 * self._tail_size:
+            del self._tail[: -self._tail_size]
+
+    @property
+    def whole(self) -> bool:
+        """Nothing is missing between head and tail."""
+        return self.length <= self._head_size + min(len(self._tail), self._tail_size)
+
+    @property
+    def head(self) -> bytes:
+        return bytes(self._head)
+
+    @property
+    def tail(self) -> bytes:
+        """The last bytes, beginning after the head at the earliest."""
+        return bytes(self._tail[-self._tail_size :])
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the recording side knows when an exchange is over."""
+
+    id: str
+    key_id: str
+    started_ms: int
+    ended_at_ms: int
+    request: RequestHead
+    protocol: str | None
+    response: ResponseHead | None
+    transport: Transport
+    error: str | None
+    lost_bytes: int
+
+
+def summarize(
+    seen: Observed,
+    request_chunks: Iterable[tuple[int, bytes]],
+    response_chunks: Iterable[tuple[int, bytes]],
+) -> RecordMeta:
+    """The finished record's row; each chunk source is read once."""
+    request_ends, request_bytes = _pass(request_chunks, _decoder(seen.request.headers))
+    ttft_ms: int | None = None
+    ends = Ends()
+    response_bytes = 0
+    response = seen.response
+    decoder = _decoder(response.headers if response else ())
+    for at_ms, data in response_chunks:
+        if ttft_ms is None:
+            ttft_ms = at_ms
+        response_bytes += len(data)
+        ends.feed(decoder.feed(data))
+    ends.feed(decoder.close())
+
+    content_type = _content_type(response)
+    streamed = is_streamed(content_type, seen.request.path)
+    protocol = _protocol(seen.protocol)
+    told = _facts(protocol, content_type, streamed, ends)
+    status = None if response is None else response.status
+    failed = told.error is not None
+    verdict = verdict_of(
+        seen.transport,
+        status=status,
+        streamed=streamed,
+        terminal=told.terminal if streamed else True,
+        protocol_error=failed,
+    )
+    return RecordMeta(
+        id=seen.id,
+        seq=0,
+        key_id=seen.key_id,
+        state=State.DONE,
+        started_ms=seen.started_ms,
+        completed_ms=seen.started_ms + seen.ended_at_ms,
+        method=seen.request.method,
+        scheme=seen.request.scheme,
+        host=seen.request.host,
+        port=seen.request.port,
+        path=seen.request.path,
+        protocol=seen.protocol,
+        model=_model(seen.request.path, protocol, request_ends) or told.model,
+        status=status,
+        content_type=content_type,
+        streamed=streamed,
+        verdict=verdict,
+        transport=seen.transport,
+        error=_error(seen, told.error, verdict_is_good=verdict == "complete", status=status),
+        input_tokens=told.usage.input,
+        output_tokens=told.usage.output,
+        cache_read_tokens=told.usage.cache_read,
+        cache_write_tokens=told.usage.cache_write,
+        reasoning_tokens=told.usage.reasoning,
+        request_bytes=request_bytes,
+        response_bytes=response_bytes,
+        lost_bytes=seen.lost_bytes,
+        ttft_ms=ttft_ms,
+        duration_ms=seen.ended_at_ms,
+    )
+
+
+def begun(
+    record_id: str,
+    key_id: str,
+    started_ms: int,
+    request: RequestHead,
+    protocol: str | None,
+    response: ResponseHead | None,
+    request_chunks: Iterable[tuple[int, bytes]],
+) -> RecordMeta:
+    """The row of a record in flight; `request_chunks` empty until the request body is whole."""
+    request_ends, request_bytes = _pass(request_chunks, _decoder(request.headers))
+    content_type = _content_type(response)
+    return RecordMeta(
+        id=record_id,
+        seq=0,
+        key_id=key_id,
+        state=State.LIVE,
+        started_ms=started_ms,
+        completed_ms=None,
+        method=request.method,
+        scheme=request.scheme,
+        host=request.host,
+        port=request.port,
+        path=request.path,
+        protocol=protocol,
+        model=_model(request.path, _protocol(protocol), request_ends),
+        status=None if response is None else response.status,
+        content_type=content_type,
+        streamed=is_streamed(content_type, request.path),
+        verdict=None,
+        transport=None,
+        error=None,
+        input_tokens=None,
+        output_tokens=None,
+        cache_read_tokens=None,
+        cache_write_tokens=None,
+        reasoning_tokens=None,
+        request_bytes=request_bytes,
+        response_bytes=0,
+        lost_bytes=0,
+        ttft_ms=None,
+        duration_ms=None,
+    )
+
+
+def _pass(chunks: Iterable[tuple[int, bytes]], decoder: Decoder) -> tuple[Ends, int]:
+    ends = Ends()
+    size = 0
+    for _, data in chunks:
+        size += len(data)
+        ends.feed(decoder.feed(data))
+    ends.feed(decoder.close())
+    return ends, size
+
+
+def _decoder(headers: tuple[tuple[bytes, bytes], ...]) -> Decoder:
+    value = header(headers, b"content-encoding")
+    return Decoder(None if value is None else value.decode("latin-1"), limit=DECODE_LIMIT)
+
+
+def _content_type(response: ResponseHead | None) -> str | None:
+    if response is None:
+        return None
+    value = header(response.headers, b"content-type")
+    return None if value is None else value.decode("latin-1")
+
+
+def _protocol(value: str | None) -> LlmProtocol | None:
+    return LlmProtocol(value) if value is not None and value in LlmProtocol else None
+
+
+def _model(path: str, protocol: LlmProtocol | None, ends: Ends) -> str | None:
+    # Longer than its ends the body has a hole; the scans look at less than either end.
+    return facts.request_model(path, protocol, ends.head + ends.tail)
+
+
+def _facts(
+    protocol: LlmProtocol | None, content_type: str | None, streamed: bool, ends: Ends
+) -> facts.Facts:
+    if streamed:
+        return facts.stream_facts(
+            protocol, ends.head, ends.tail, whole=ends.whole, content_type=content_type
+        )
+    return facts.body_facts(protocol, ends.head + ends.tail)
+
+
+def _error(
+    seen: Observed, told: str | None, *, verdict_is_good: bool, status: int | None
+) -> str | None:
+    """One line: what the protocol said, else how the connection broke off, else the status alone."""
+    if verdict_is_good:
+        # A client that leaves after the terminal event is no error.
+        return None
+    text = told or seen.error
+    if text is None and status is not None and status >= 400:
+        reason = seen.response.reason if seen.response else ""
+        text = f"HTTP {status} {reason}".strip()
+    return None if text is None else one_line(text)
