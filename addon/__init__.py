@@ -1,0 +1,1 @@
+"""The recording side of flowtap: a mitmproxy addon. Holds no state: it may be imported twice."""

@@ -1,0 +1,151 @@
+"""The one place that knows both mitmproxy's flow and our values. It reads flows, it changes none.
+
+Heads are taken in `requestheaders` and `responseheaders`, never later: mitmproxy drops
+`expect` after the first, other addons rewrite what they like. `flow.copy`, `get_state` and
+`pretty_url` cost up to a fifth of a whole request, so the fields are read one by one.
+"""
+
+import re
+from time import monotonic_ns
+
+from mitmproxy.connection import ConnectionState
+from mitmproxy.flow import Error
+from mitmproxy.http import HTTPFlow, Request, Response
+
+from addon.tap import Tap
+from store.contract import Recording
+from store.record import Headers, RequestHead, ResponseHead, Transport, header
+
+ERROR_CAP = 500
+"""A line of error is never longer: one row on screen, one cell of the index."""
+
+EARLY_S = 30.0
+"""How long a whole answer waits for the rest of its request before it counts as ended."""
+
+_AUTHORITY = re.compile(rb"([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?\Z")
+"""`host`, `host:port`, `[v6]:port`. What does not match was no name a client could reach."""
+
+_UPSTREAM_LEFT = ("closed connection", "connection closed", "connection reset", "server disconnect")
+"""In mitmproxy's words for a peer that went away, as against one that failed or talked nonsense."""
+
+
+class Exchange:
+    """One exchange being recorded: where it stands, and the taps on its bodies."""
+
+    __slots__ = (
+        "client_id",
+        "early_ns",
+        "flow_id",
+        "headed",
+        "recording",
+        "refused",
+        "request_done",
+        "request_tap",
+        "response_tap",
+        "started_ns",
+    )
+
+    def __init__(
+        self, flow: HTTPFlow, recording: Recording, request_tap: Tap, response_tap: Tap, at: int
+    ) -> None:
+        self.flow_id = flow.id
+        self.client_id = flow.client_conn.id
+        self.recording = recording
+        self.request_tap = request_tap
+        self.response_tap = response_tap
+        self.started_ns = at
+        self.refused = flow.error is not None
+        """mitmproxy found the request invalid and sends it nowhere."""
+        self.request_done = False
+        self.headed = False
+        """The response's head is recorded."""
+        self.early_ns: int | None = None
+        """When the response was whole although the request was not yet."""
+
+    def now(self) -> int:
+        """Milliseconds since the begin."""
+        return (monotonic_ns() - self.started_ns) // 1_000_000
+
+    @property
+    def overdue(self) -> bool:
+        """The answer has been whole for so long that the request will not be."""
+        early = self.early_ns
+        return early is not None and monotonic_ns() - early > EARLY_S * 1e9
+
+    def idle_s(self) -> float:
+        """Seconds since anything of its bodies passed."""
+        last_ms = max(self.request_tap.last_ms, self.response_tap.last_ms)
+        return (self.now() - last_ms) / 1000
+
+
+def path_of(request: Request) -> str:
+    """Path and query as sent; bytes outside ASCII read as latin-1."""
+    return request.data.path.decode("latin-1")
+
+
+def method_of(request: Request) -> str:
+    """As sent: methods are case-sensitive, and mitmproxy's own property is not."""
+    return request.data.method.decode("latin-1")
+
+
+def request_head(request: Request) -> RequestHead:
+    """What the client asked. `:authority` or `Host` name the host, since mitmproxy's own field
+    is where the connection goes: an address in transparent mode, anything after a redirect."""
+    data = request.data
+    headers: Headers = tuple(data.headers.fields)
+    scheme = data.scheme.decode("latin-1")
+    host, port = data.host, data.port
+    named = _AUTHORITY.match(data.authority or header(headers, b"host") or b"")
+    if named is not None:
+        host = named[1].decode("ascii").strip("[]")
+        port = int(named[2]) if named[2] else (80 if scheme == "http" else 443)
+    return RequestHead(
+        method=method_of(request),
+        scheme=scheme,
+        host=host,
+        port=port,
+        path=path_of(request),
+        http_version=data.http_version.decode("latin-1"),
+        headers=headers,
+    )
+
+
+def response_head(response: Response) -> ResponseHead:
+    """What the upstream answered."""
+    data = response.data
+    return ResponseHead(
+        status=data.status_code,
+        reason=data.reason.decode("latin-1"),
+        http_version=data.http_version.decode("latin-1"),
+        headers=tuple(data.headers.fields),
+    )
+
+
+def ending(flow: HTTPFlow, refused: bool = False) -> Transport:
+    """Who ended an exchange that has `flow.error`; asked in the `error` hook.
+
+    The message alone does not tell (`stream reset by client` is said of servers too), so the
+    side is read from what mitmproxy had closed by then: the connection that failed, and after
+    a client's also the upstream's, never the other way round.
+    """
+    message = flow.error.msg if flow.error is not None else ""
+    client, server = flow.client_conn, flow.server_conn
+    if refused or message == Error.KILLED_MESSAGE or "body_size_limit" in message:
+        return Transport.KILLED
+    if client.state is not ConnectionState.OPEN:
+        return Transport.CLIENT_CLOSED
+    if message.startswith("stream reset by client"):
+        # HTTP/2, both connections stay open. Between two of them only the code is left to go
+        # by: clients cancel, servers give a reason.
+        from_client = client.alpn == b"h2" and (server.alpn != b"h2" or "CANCEL" in message)
+        return Transport.CLIENT_CLOSED if from_client else Transport.UPSTREAM_ERROR
+    lowered = message.lower()
+    if any(words in lowered for words in _UPSTREAM_LEFT):
+        return Transport.UPSTREAM_CLOSED
+    return Transport.UPSTREAM_ERROR
+
+
+def error_line(text: str) -> str:
+    """One line: white space collapsed, at most ERROR_CAP characters, the cut shown by `…`."""
+    line = " ".join(text.split())
+    return line if len(line) <= ERROR_CAP else line[: ERROR_CAP - 1] + "…"

@@ -1,0 +1,338 @@
+"""The hooks: one record for each exchange of a key that is on, however it ends.
+
+The lifecycle, against the orders in which mitmproxy's hooks really come: an exchange is in
+`_live` from `requestheaders` until `_end` takes it out, which happens once; every later hook of
+its flow finds nothing and does nothing. `response` and `error` may both be missing, come late,
+or come after `done`, so a client's disconnect, a sweep and `done` end what is left.
+
+No hook may harm the traffic: whatever raises in here is caught, counted, and logged at most
+once a minute, and the call goes on unrecorded: what of `seen` is neither in `recorded` nor in
+`unmatched` was lost so.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+from mitmproxy import connection, ctx, exceptions, http, tls
+from mitmproxy.addonmanager import Loader
+
+from addon import settings
+from addon.complaints import Complaints
+from addon.credential import credentials, fingerprint
+from addon.exchange import (
+    Exchange,
+    ending,
+    error_line,
+    method_of,
+    path_of,
+    request_head,
+    response_head,
+)
+from addon.link import Link, Opener
+from addon.surroundings import QuietServerLog, hang_up_in_order, listening, raise_tcp_timeout
+from addon.tap import Tap, after, before
+from collectors.protocol import detect
+from store.contract import Writer
+from store.errors import BadInput
+from store.record import Headers, Key, Transport
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 5.0
+"""How often overdue exchanges and a store out of reach are looked after."""
+
+
+def guarded[T](hook: Callable[["Recorder", T], None]) -> Callable[["Recorder", T], None]:
+    """The traffic must not stop for the recorder: what a hook raises is counted and logged."""
+
+    def run(self: "Recorder", subject: T) -> None:
+        try:
+            hook(self, subject)
+        except Exception as error:
+            self._failed(error)
+
+    functools.update_wrapper(run, hook)
+    return run
+
+
+class Recorder:
+    """The addon. Restartable: mitmproxy calls `running` again after `done` when it reloads."""
+
+    name = "flowtap"
+
+    def __init__(self, opener: Opener) -> None:
+        self._link = Link(opener)
+        self._live: dict[str, Exchange] = {}
+        self._of_client: defaultdict[str, set[str]] = defaultdict(set)
+        self._streams_requests = True
+        self._server_log = QuietServerLog()
+        self._tick_handle: asyncio.TimerHandle | None = None
+        self._complaints = Complaints()
+        self.failures = 0
+        """How often a hook or a tap raised; the calls went on."""
+
+    # -- the proxy's life: synchronous, since a reload calls these without awaiting ------------
+
+    def load(self, loader: Loader) -> None:
+        """Register our options, or stop the start."""
+        settings.add_options(loader)
+
+    def configure(self, updated: set[str]) -> None:
+        """Refuse wrong values; take over what may change at run time."""
+        settings.check()
+        self._streams_requests = settings.streams_requests(self)
+        if settings.QUIET in updated and self._tick_handle is not None:
+            self._server_log.apply()
+
+    def running(self) -> None:
+        """Open the store and say so. An error logged here stops the start with exit 1."""
+        if misspelt := settings.unknown():
+            logger.error("flowtap: unknown option: %s", ", ".join(misspelt))
+            return
+        try:
+            self._link.open(self._location)
+        except BadInput as error:
+            logger.error("flowtap: %s", error)
+            return
+        hang_up_in_order()
+        self._server_log.apply()
+        raise_tcp_timeout()
+        self._opened()
+        if self._link.trouble is not None:
+            # A warning, not an error: an error at start-up would stop the proxy. The tick says
+            # it again, as an error.
+            logger.warning(
+                "flowtap: NOT RECORDING, calls pass unrecorded: %s (trying again every %d s)",
+                self._link.trouble,
+                TICK_S,
+            )
+        self._tick_handle = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def done(self) -> None:
+        """End what is in flight and write everything out, before this returns.
+
+        On SIGTERM this comes before the `error` hooks of the flows in flight, whose reasons
+        are wrong by then; some flows get no hook at all.
+        """
+        if self._tick_handle is not None:
+            self._tick_handle.cancel()
+            self._tick_handle = None
+        for live in list(self._live.values()):
+            self._end_left(live, Transport.PROXY_SHUTDOWN, "The proxy was stopped.")
+        self._server_log.restore()
+        self._link.close()
+
+    # -- an exchange's life -------------------------------------------------------------------
+
+    @guarded
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Record this exchange if it calls a model with a key that is on; else leave it alone."""
+        writer = self._link.writer
+        if writer is None:
+            return
+        path = path_of(flow.request)
+        protocol = detect(method_of(flow.request), path)
+        if protocol is None:
+            return
+        counters = writer.counters
+        counters.seen += 1
+        headers = flow.request.headers.fields
+        key = self._key(writer, headers, path)
+        if key is None:
+            self._unmatched(writer, flow, headers, path)
+            return
+        self._begin(writer, key, flow, protocol.value)
+
+    @guarded
+    def request(self, flow: http.HTTPFlow) -> None:
+        """The request is whole; it was buffered, or streamed through our tap."""
+        live = self._live.get(flow.id)
+        if live is None:
+            return
+        body = flow.request.raw_content
+        if body and not live.request_tap.seen:
+            live.request_tap(body)
+        live.request_done = True
+        live.recording.request_end(live.now())
+        if live.early_ns is not None:
+            self._end(live, Transport.COMPLETE)
+
+    @guarded
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """The response begins."""
+        live = self._live.get(flow.id)
+        if live is None or flow.response is None:
+            return
+        self._head(live, flow.response)
+        if flow.error is None:
+            stream = flow.response.stream
+            flow.response.stream = (
+                after(stream, live.response_tap) if callable(stream) else live.response_tap
+            )
+
+    @guarded
+    def response(self, flow: http.HTTPFlow) -> None:
+        """The response is whole. Its request may not be: some answers come early."""
+        live = self._live.get(flow.id)
+        if live is None or flow.response is None:
+            return
+        self._head(live, flow.response)
+        body = flow.response.raw_content
+        if body and not live.response_tap.seen:
+            live.response_tap(body)
+        if flow.error is not None:
+            self._end(live, ending(flow), flow.error.msg)
+        elif live.request_done:
+            self._end(live, Transport.COMPLETE)
+        else:
+            live.early_ns = time.monotonic_ns()
+
+    @guarded
+    def error(self, flow: http.HTTPFlow) -> None:
+        """The exchange broke: an error response of mitmproxy's own may follow, unseen."""
+        live = self._live.get(flow.id)
+        if live is None or flow.error is None:
+            return
+        if flow.response is not None:
+            # Headers that mitmproxy found invalid come without `responseheaders`.
+            self._head(live, flow.response)
+        transport, message = ending(flow, live.refused), flow.error.msg
+        limit = ctx.options.tcp_timeout
+        if transport is Transport.CLIENT_CLOSED and limit <= live.idle_s() + 1 < limit + 10:
+            # mitmproxy says the client left when it was its own watchdog.
+            transport = Transport.KILLED
+            message = (
+                f"mitmproxy closed the connection after {limit} s without a byte (tcp_timeout)"
+            )
+        self._end(live, transport, message)
+
+    @guarded
+    def client_disconnected(self, client: connection.Client) -> None:
+        """The safety net: comes after everything else, or instead of it."""
+        for flow_id in list(self._of_client.get(client.id, ())):
+            self._end_left(self._live[flow_id], Transport.CLIENT_CLOSED, "Client disconnected.")
+
+    @guarded
+    def tls_failed_client(self, data: tls.TlsData) -> None:
+        """The only sign here of a client that does not trust our CA: it never sends a request."""
+        host = data.conn.sni
+        if host is None and data.context.server.address is not None:
+            host = data.context.server.address[0]
+        self._complaints.say(
+            f"TLS {host}",
+            logging.WARNING,
+            f"a client broke off TLS for {host or 'an unknown host'}, so nothing of it can be "
+            f"recorded; does it trust mitmproxy's CA? ({data.conn.error or 'no reason given'})",
+        )
+
+    def _begin(self, writer: Writer, key: Key, flow: http.HTTPFlow, protocol: str) -> None:
+        """Start the record, which the writer counts, and tee the request."""
+        started_ns = time.monotonic_ns()
+        head = request_head(flow.request)
+        recording = writer.begin(key, time.time_ns() // 1_000_000, head, protocol)
+        live = Exchange(
+            flow,
+            recording,
+            Tap(recording.request_chunk, started_ns, self._failed),
+            Tap(recording.response_chunk, started_ns, self._failed),
+            started_ns,
+        )
+        self._live[flow.id] = live
+        self._of_client[live.client_id].add(flow.id)
+        # A flow that already has an error or an answer never goes upstream; mitmproxy does
+        # not survive a stream on it.
+        if self._streams_requests and flow.error is None and flow.response is None:
+            stream = flow.request.stream
+            flow.request.stream = (
+                before(live.request_tap, stream) if callable(stream) else live.request_tap
+            )
+
+    def _head(self, live: Exchange, response: http.Response) -> None:
+        """Record the response's head, the first time it is seen."""
+        if not live.headed:
+            live.headed = True
+            live.recording.response_head(live.now(), response_head(response))
+
+    def _end(self, live: Exchange, transport: Transport, message: str | None = None) -> None:
+        """The one place where a record ends, once."""
+        if self._live.pop(live.flow_id, None) is None:
+            return
+        flows = self._of_client[live.client_id]
+        flows.discard(live.flow_id)
+        if not flows:
+            del self._of_client[live.client_id]
+        live.recording.end(
+            live.now(), transport, error_line(message) if message is not None else None
+        )
+
+    def _end_left(self, live: Exchange, transport: Transport, message: str) -> None:
+        """End what no hook ended; an answer that is whole is whole, whoever leaves now."""
+        if live.early_ns is not None:
+            self._end(live, Transport.COMPLETE)
+        else:
+            self._end(live, transport, message)
+
+    # -- keys ---------------------------------------------------------------------------------
+
+    def _key(self, writer: Writer, headers: Headers, path: str) -> Key | None:
+        """The key of the first credential that has one which is on."""
+        keys = writer.keys
+        for credential in credentials(headers, path):
+            key = keys.match(credential)
+            if key is not None and key.retention_s is not None:
+                return key
+        return None
+
+    def _unmatched(self, writer: Writer, flow: http.HTTPFlow, headers: Headers, path: str) -> None:
+        """Count it and say whose it was: how a user finds out why a call is not recorded."""
+        found = credentials(headers, path)
+        counters = writer.counters
+        counters.unmatched += 1
+        counters.last_unmatched_ms = time.time_ns() // 1_000_000
+        counters.last_unmatched_host = request_head(flow.request).host
+        counters.last_unmatched_fingerprint = fingerprint(found[0]) if found else None
+
+    # -- upkeep -------------------------------------------------------------------------------
+
+    @property
+    def _location(self) -> str:
+        return str(getattr(ctx.options, settings.STORE))
+
+    def _tick(self) -> None:
+        """Every TICK_S: end overdue exchanges, try for a store that is out of reach."""
+        self._tick_handle = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        with contextlib.suppress(exceptions.OptionsError):
+            self._streams_requests = settings.streams_requests(self)
+        for live in [live for live in self._live.values() if live.overdue]:
+            self._end(live, Transport.COMPLETE)
+        if self._link.writer is None:
+            self._complaints.say("store", logging.ERROR, f"NOT RECORDING: {self._link.trouble}")
+            self._link.reopen(self._location, self._opened)
+
+    def _opened(self) -> None:
+        """Tell the store where we listen, and the user that we record."""
+        addresses = listening()
+        writer = self._link.writer
+        if writer is None:
+            return
+        writer.announce(",".join(addresses))
+        on = writer.keys.on
+        logger.info(
+            "flowtap: recording %d key%s to %s", on, "" if on == 1 else "s", self._link.place
+        )
+
+    def _failed(self, error: BaseException) -> None:
+        """Count what raised in a hook or a tap."""
+        self.failures += 1
+        self._complaints.say(
+            "failure",
+            logging.ERROR,
+            f"recording failed, the traffic is not affected ({self.failures} so far): "
+            f"{type(error).__name__}: {error_line(str(error))}",
+            error,
+        )

@@ -1,0 +1,73 @@
+"""What the recorder reads and changes of the proxy it runs in, other than traffic."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+
+from mitmproxy import ctx
+
+from addon import settings
+
+logger = logging.getLogger(__name__)
+
+SERVER_LOG = logging.getLogger("mitmproxy.proxy.server")
+"""Where mitmproxy logs each connection and each streamed message: 300 us a request."""
+
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound
+
+
+class QuietServerLog:
+    """mitmproxy's connection log, at the level our option asks for."""
+
+    def __init__(self) -> None:
+        self._before: int | None = None
+
+    def apply(self) -> None:
+        """Raise or restore the level, as the options stand now."""
+        verbose = ctx.options.termlog_verbosity == "debug"
+        if not getattr(ctx.options, settings.QUIET) or verbose:
+            self.restore()
+        elif self._before is None:
+            self._before = SERVER_LOG.level
+            SERVER_LOG.setLevel(logging.WARNING)
+
+    def restore(self) -> None:
+        """As it was before us."""
+        if self._before is not None:
+            SERVER_LOG.setLevel(self._before)
+            self._before = None
+
+
+def hang_up_in_order() -> None:
+    """Make a closed terminal an orderly stop; left alone where SIGHUP is ignored, as by nohup."""
+    if not hasattr(signal, "SIGHUP") or signal.getsignal(signal.SIGHUP) != signal.SIG_DFL:
+        return
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+        # Refused off the main thread, and on Windows.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ctx.master.shutdown)
+
+
+def raise_tcp_timeout() -> None:
+    """Models think for longer than mitmproxy's default allows; a user's own value stands."""
+    if not ctx.options.has_changed("tcp_timeout"):
+        ctx.options.update(tcp_timeout=settings.TCP_TIMEOUT_S)
+        logger.info(
+            "flowtap: tcp_timeout raised to %d s, for models think long "
+            "(--set tcp_timeout=N sets another)",
+            settings.TCP_TIMEOUT_S,
+        )
+
+
+def listening() -> list[str]:
+    """Where the proxy listens, `host:port` each; warns if that is everywhere."""
+    proxyserver = ctx.master.addons.get("proxyserver")
+    if proxyserver is None:
+        return []
+    found = list(dict.fromkeys((str(a[0]), int(a[1])) for a in proxyserver.listen_addrs()))
+    if any(host in EVERYWHERE for host, _ in found):
+        logger.warning(
+            "flowtap: the proxy listens on all interfaces, whoever reaches this machine can "
+            "use it; --listen-host 127.0.0.1 keeps it to yourself"
+        )
+    return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in found]
