@@ -1,6 +1,18 @@
-"""Which API a request speaks, by one table of method, path and content type. Host-independent."""
+"""Which API a request speaks, by one table of method, path and content type. Host-independent.
 
+Pure. Detection looks at the end of the path, so that any base path may stand before it; what no
+row knows (model lists, token counting, batches, telemetry) is not model-invoking and not captured.
+Where no path is known the first events tell (`sniff`).
+"""
+
+import re
+from collections.abc import Iterable
 from enum import StrEnum
+from itertools import islice
+from typing import Any, Final
+
+from collectors.event import Event
+from collectors.json_view import INVALID, as_dict, dicts, get_dict, get_list, get_str, parse
 
 
 class LlmProtocol(StrEnum):
@@ -15,3 +27,168 @@ class LlmProtocol(StrEnum):
     IMAGES = "images"
     AUDIO = "audio"
     RERANK = "rerank"
+
+
+_CAPTURED: Final[tuple[tuple[str, LlmProtocol | None], ...]] = (
+    # (how the path ends, protocol); the first that matches counts, None is "not captured".
+    # Anthropic. Not /threads/{id}/messages, which stores a message and asks no model.
+    (r"/publishers/anthropic/models/count-tokens:rawPredict", None),
+    (r"/publishers/anthropic/models/[^/]+:(?:rawPredict|streamRawPredict)", LlmProtocol.MESSAGES),
+    (r"/publishers/mistralai/models/[^/]+:(?:rawPredict|streamRawPredict)", LlmProtocol.CHAT),
+    (r"/model/[^/]*anthropic[^/]*/invoke(?:-with-response-stream)?", LlmProtocol.MESSAGES),
+    (r"/threads/[^/]+/messages", None),
+    (r"(?:^|/v\d[^/]*|/anthropic)/messages", LlmProtocol.MESSAGES),
+    # OpenAI and what is compatible with it; Azure's deployments, OpenRouter, Vertex's openapi.
+    (r"/chat/completions", LlmProtocol.CHAT),
+    (r"/agents/completions", LlmProtocol.CHAT),
+    (r"/completions", LlmProtocol.COMPLETIONS),
+    (r"/responses(?:/compact)?", LlmProtocol.RESPONSES),
+    (r"/embeddings", LlmProtocol.EMBEDDINGS),
+    (r"/v\d[^/]*/embed", LlmProtocol.EMBEDDINGS),
+    (r"/images/(?:generations|edits|variations)", LlmProtocol.IMAGES),
+    (r"/audio/(?:speech|transcriptions|translations)", LlmProtocol.AUDIO),
+    (r"/rerank", LlmProtocol.RERANK),
+    # Google: models/…, tunedModels/…, endpoints/…, and Code Assist's v1internal.
+    (r":(?:generateContent|streamGenerateContent)", LlmProtocol.GEMINI),
+    (r":(?:embedContent|batchEmbedContents)", LlmProtocol.EMBEDDINGS),
+    (r"/models/imagen[^/]*:predict", LlmProtocol.IMAGES),
+)
+
+_TABLE = tuple(
+    (re.compile(rf"(?:{pattern})\Z", re.IGNORECASE), protocol) for pattern, protocol in _CAPTURED
+)
+
+
+def clean_path(path: str) -> str:
+    """The path without query, fragment, trailing slashes and `%3A` for the colon."""
+    path = path.partition("?")[0].partition("#")[0].rstrip("/")
+    return path.replace("%3A", ":").replace("%3a", ":") if "%" in path else path
+
+
+def detect(method: str, path: str, *, websocket: bool = False) -> LlmProtocol | None:
+    """The protocol of a model-invoking request, or None: not to be captured.
+
+    A WebSocket opens with GET, and only Responses has one; everything else is a POST.
+    """
+    path = clean_path(path)
+    if websocket:
+        return LlmProtocol.RESPONSES if path.endswith("/responses") else None
+    if method.upper() != "POST":
+        return None
+    for pattern, protocol in _TABLE:
+        if pattern.search(path):
+            return protocol
+    return None
+
+
+EVENT_STREAM = "text/event-stream"
+NDJSON = frozenset(
+    {
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/stream+json",
+        "application/jsonl",
+        "application/x-jsonlines",
+        "application/x-json-stream",
+    }
+)
+AWS_EVENT_STREAM = "application/vnd.amazon.eventstream"
+JSON = "application/json"
+
+
+_MEDIA_TYPE = re.compile(r"\s*([!#$%&'*+.^_`|~\w-]+/[!#$%&'*+.^_`|~\w-]+)\s*(?:[;,]|\Z)", re.ASCII)
+"""RFC 9110's type "/" subtype, up to its parameters."""
+
+
+def media_type(content_type: str | None) -> str:
+    """The media type alone, in lower case, or "" if there is none that can be read."""
+    match = _MEDIA_TYPE.match(content_type or "")
+    return match[1].lower() if match else ""
+
+
+def is_streamed(content_type: str | None, path: str = "") -> bool:
+    """Whether a response is events: by its media type; Gemini's JSON array by the path as well."""
+    kind = media_type(content_type)
+    if kind in (EVENT_STREAM, AWS_EVENT_STREAM) or kind in NDJSON:
+        return True
+    return kind == JSON and clean_path(path).endswith(":streamGenerateContent")
+
+
+_SNIFFED_EVENTS = 8
+"""How many events are looked at; the kind of a stream shows in the first, after pings and errors."""
+
+
+def sniff(source: Iterable[Event] | bytes) -> LlmProtocol | None:
+    """The protocol by the shape of the first few events, or of a body; None if nothing tells.
+
+    An error alone tells least: it counts only where nothing else did.
+    """
+    if isinstance(source, bytes):
+        from_body = Event(0, None, source.decode("utf-8", "replace").removeprefix("\ufeff"))
+        source = (from_body,)
+    weak: LlmProtocol | None = None
+    for event in islice(source, _SNIFFED_EVENTS):
+        value = parse(event.data)
+        if value is INVALID:
+            continue
+        for item in value[:_SNIFFED_EVENTS] if isinstance(value, list) else (value,):
+            data = as_dict(item)
+            if data is None:
+                continue
+            found = _by_shape(event.name, data)
+            if found is not None:
+                return found
+            weak = weak or _by_error(data)
+    return weak
+
+
+_MESSAGES_TYPES = frozenset(
+    {"message_start", "message_delta", "message_stop"}
+    | {"content_block_start", "content_block_delta", "content_block_stop"}
+)
+
+
+def _by_shape(name: str | None, data: dict[str, Any]) -> LlmProtocol | None:
+    kind = get_str(data, "type") or name or ""
+    if kind in _MESSAGES_TYPES or (kind == "message" and "content" in data and "role" in data):
+        return LlmProtocol.MESSAGES
+    what = get_str(data, "object") or ""
+    if kind.startswith("response.") or what in ("response", "response.compaction"):
+        return LlmProtocol.RESPONSES
+    if kind.startswith(("image_generation.", "image_edit.")):
+        return LlmProtocol.IMAGES
+    if kind.startswith(("transcript.", "speech.audio.")):
+        return LlmProtocol.AUDIO
+    if what.startswith("chat.completion"):
+        return LlmProtocol.CHAT
+    if what.startswith("text_completion"):
+        return LlmProtocol.COMPLETIONS
+    if isinstance(data.get("choices"), list):
+        for choice in dicts(data, "choices"):
+            if "text" in choice and "delta" not in choice and "message" not in choice:
+                return LlmProtocol.COMPLETIONS
+        return LlmProtocol.CHAT
+    inner = get_dict(data, "response") or data
+    if any(key in inner for key in ("candidates", "promptFeedback", "usageMetadata")):
+        return LlmProtocol.GEMINI
+    if what == "list" and any(get_list(item, "embedding") for item in dicts(data, "data")):
+        return LlmProtocol.EMBEDDINGS
+    if isinstance(data.get("embeddings"), list) or "embedding" in data:
+        return LlmProtocol.EMBEDDINGS
+    if any("relevance_score" in item for item in dicts(data, "results")):
+        return LlmProtocol.RERANK
+    if any("b64_json" in item or "revised_prompt" in item for item in dicts(data, "data")):
+        return LlmProtocol.IMAGES
+    return None
+
+
+def _by_error(data: dict[str, Any]) -> LlmProtocol | None:
+    """Whose error this may be."""
+    error = as_dict(data.get("error"))
+    if data.get("type") == "error":
+        if "sequence_number" in data or error is None or "param" in error:
+            return LlmProtocol.RESPONSES
+        return LlmProtocol.MESSAGES
+    if error is None:
+        return None
+    return LlmProtocol.GEMINI if get_str(error, "status") else LlmProtocol.CHAT
