@@ -9,6 +9,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from store.contract import Store, Writer
 from store.errors import BadInput, StoreError
@@ -18,31 +19,34 @@ logger = logging.getLogger(__name__)
 type Opener = Callable[[str | None], Store]
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What opening gives: the recording side, and where it writes, for messages."""
+
+    writer: Writer
+    place: str
+
+
 class Link:
-    """At most one open store and its writer. All methods are called on the proxy's loop."""
+    """At most one open writer. All methods are called on the proxy's loop."""
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
-        self._store: Store | None = None
         self._wanted = False
         self._opening = False
         self.writer: Writer | None = None
         """None: nothing can be recorded now."""
+        self.place = ""
+        """Where the records go, for messages."""
         self.trouble: str | None = None
         """Why there is no writer, one line."""
 
-    @property
-    def place(self) -> str:
-        """Where the store is, for messages."""
-        return str(getattr(self._store, "place", "the store"))
-
     def open(self, location: str) -> None:
-        """Open now; sets `writer` or `trouble`. BadInput if the location can never be right."""
+        """Open now; sets `writer` or `trouble`. BadInput or ImportError: waiting will not help."""
         self._wanted = True
         try:
-            self._store, self.writer = self._opened(location)
-            self.trouble = None
-        except BadInput:
+            self._take(self._opened(location))
+        except (BadInput, ImportError):
             raise
         except Exception as error:  # Whatever the store has, the proxy proxies.
             self.trouble = _line(error)
@@ -61,37 +65,40 @@ class Link:
                 _on(loop, self._failed, _line(error))
                 return
             if not _on(loop, self._arrived, opened, then):
-                _close(*opened)
+                opened.writer.close()
 
         threading.Thread(target=work, name="flowtap-open", daemon=True).start()
 
     def close(self) -> None:
         """Write everything out and free it; what a thread still opens is closed when it comes."""
         self._wanted = False
-        store, writer = self._store, self.writer
-        self._store = self.writer = None
-        if store is not None and writer is not None:
-            _close(store, writer)
+        writer, self.writer = self.writer, None
+        if writer is not None:
+            writer.close()
 
-    def _opened(self, location: str) -> tuple[Store, Writer]:
+    def _opened(self, location: str) -> _Opened:
+        """A writer of a new store object; only the writer is kept, on whatever thread it came."""
         store = self._opener(location or None)
         try:
-            return store, store.writer(_warn)
-        except BaseException:
+            # A backend behind a URL shows none: it may hold a password.
+            layout = getattr(store, "layout", None)
+            return _Opened(store.writer(_warn), "its store" if layout is None else str(layout.root))
+        finally:
             store.close()
-            raise
+
+    def _take(self, opened: _Opened) -> None:
+        self.writer, self.place, self.trouble = opened.writer, opened.place, None
 
     def _failed(self, trouble: str) -> None:
         self._opening = False
         self.trouble = trouble
 
-    def _arrived(self, opened: tuple[Store, Writer], then: Callable[[], None]) -> None:
+    def _arrived(self, opened: _Opened, then: Callable[[], None]) -> None:
         self._opening = False
         if not self._wanted or self.writer is not None:
-            _close(*opened)
+            opened.writer.close()
             return
-        self._store, self.writer = opened
-        self.trouble = None
+        self._take(opened)
         then()
 
 
@@ -102,15 +109,6 @@ def _on[*Ts](loop: asyncio.AbstractEventLoop, call: Callable[[*Ts], None], *args
     except RuntimeError:
         return False
     return True
-
-
-def _close(store: Store, writer: Writer) -> None:
-    """Both, whatever the first one says."""
-    for close in (writer.close, store.close):
-        try:
-            close()
-        except Exception as error:
-            logger.warning("flowtap: closing the store: %s", _line(error))
 
 
 def _line(error: BaseException) -> str:

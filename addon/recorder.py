@@ -96,7 +96,7 @@ class Recorder:
             return
         try:
             self._link.open(self._location)
-        except BadInput as error:
+        except (BadInput, ImportError) as error:
             logger.error("flowtap: %s", error)
             return
         hang_up_in_order()

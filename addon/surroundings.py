@@ -25,7 +25,7 @@ class QuietServerLog:
 
     def apply(self) -> None:
         """Raise or restore the level, as the options stand now."""
-        verbose = ctx.options.termlog_verbosity == "debug"
+        verbose = getattr(ctx.options, "termlog_verbosity", None) == "debug"
         if not getattr(ctx.options, settings.QUIET) or verbose:
             self.restore()
         elif self._before is None:

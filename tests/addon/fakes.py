@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import cast
 
 from store.contract import Counters, KeyRing, Recording, Store, Writer
@@ -122,16 +123,13 @@ class FakeWriter:
 class FakeStore:
     """Gives out one writer."""
 
-    place = "/fake"
+    layout = SimpleNamespace(root="/fake")
 
-    def __init__(self, writer: FakeWriter, trouble: Exception | None = None) -> None:
+    def __init__(self, writer: FakeWriter) -> None:
         self._writer = writer
-        self._trouble = trouble
         self.closed = 0
 
     def writer(self, log: Callable[[str], None]) -> Writer:
-        if self._trouble is not None:
-            raise self._trouble
         return self._writer
 
     def close(self) -> None:
