@@ -185,21 +185,25 @@ class Index:
             if gone < DELETE_CHUNK:
                 return deleted
 
-    def put_status(self, status: ProxyStatus) -> None:
+    def put_status(self, status: ProxyStatus, heartbeat_ms: int) -> None:
         """A proxy's heartbeat."""
-        values = asdict(status)
+        values = asdict(status) | {"heartbeat_ms": heartbeat_ms}
         with self.transaction() as connection:
             connection.execute(_PUT_STATUS, values)
 
     def forget_writer(self, writer: str) -> None:
-        """A dead writer: its rows in flight lead nowhere, its status is history."""
+        """A writer that is gone: its rows in flight lead nowhere. Its status stays for a while."""
         with self.transaction() as connection:
             gone = connection.execute(
                 "DELETE FROM records WHERE state = 'live' AND writer = ?", (writer,)
             ).rowcount
-            connection.execute("DELETE FROM proxies WHERE writer = ?", (writer,))
             if gone:
                 _turn_generation(connection)
+
+    def forget_proxies(self, before_ms: int) -> None:
+        """Statuses last told before that instant interest nobody any more."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM proxies WHERE heartbeat_ms < ?", (before_ms,))
 
     def clear(self) -> None:
         """No row of a finished record and no segment: the start of a rebuild."""

@@ -28,9 +28,6 @@ _PLACE = "segment, start, record_at, writer"
 _STATUS = tuple(field for field in ProxyStatus.__slots__ if field != "alive")
 _KEYS = "id, name, last4, retention_s, created_ms"
 
-GONE_AFTER_MS = 60 * 60 * 1000
-"""A dead proxy's status is still told for an hour, so that a view can say since when it is gone."""
-
 
 class LocalReader:
     """Reads one store (store.contract.Reader)."""
@@ -232,11 +229,10 @@ class LocalReader:
     def proxies(self) -> list[ProxyStatus]:
         """The proxies that write here, living ones first."""
         rows = self._all(f"SELECT {', '.join(_STATUS)} FROM proxies")  # noqa: S608 - constants
-        found = []
-        for row in rows:
-            status = ProxyStatus(**dict(zip(_STATUS, row, strict=True)), alive=self._living(row[0]))
-            if status.alive or self._now_ms() - status.heartbeat_ms < GONE_AFTER_MS:
-                found.append(status)
+        found = [
+            ProxyStatus(**dict(zip(_STATUS, row, strict=True)), alive=self._living(row[0]))
+            for row in rows
+        ]
         return sorted(found, key=lambda status: (not status.alive, -status.heartbeat_ms))
 
     def _living(self, writer: str) -> bool:

@@ -22,6 +22,9 @@ from store.record import RECORD_ID, Key, RequestHead, Transport
 from store.segments import Content, SegmentWriter, scan_segment, segment_names, segment_owner
 from store.summary import Observed, summarize
 
+PROXY_TOLD_MS = 60 * 60 * 1000
+"""A view can say for an hour since when a proxy is gone."""
+
 INTERRUPTED = "The proxy died before the exchange ended."
 
 
@@ -37,6 +40,7 @@ def recover(layout: Layout, index: Index, keys: list[Key], log: Callable[[str], 
             known = {folder.name for folder in layout.live.iterdir()}
             for writer in _writers_of_rows(index) - known:
                 index.forget_writer(writer)
+            index.forget_proxies(time.time_ns() // 1_000_000 - PROXY_TOLD_MS)
         finally:
             for _, lock in dead:
                 lock.release()
@@ -137,7 +141,7 @@ def _writers_of_rows(index: Index) -> set[str]:
     return {
         writer
         for (writer,) in index.connection.execute(
-            "SELECT DISTINCT writer FROM records WHERE state = 'live' UNION SELECT writer FROM proxies"
+            "SELECT DISTINCT writer FROM records WHERE state = 'live'"
         )
     }
 

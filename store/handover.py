@@ -1,0 +1,155 @@
+"""From the proxy's loop to the writer's thread: a bounded queue and the recordings that feed it.
+
+On the loop nothing is parsed, compressed, locked or written: a call is an append to a deque.
+What does not fit is counted on the recording, never waited for.
+"""
+
+import threading
+from collections import deque
+from enum import IntEnum
+from typing import Any
+
+from store.record import RequestHead, ResponseHead, Transport
+
+QUEUE_BYTES = 256 * 1024 * 1024
+"""Beyond this the disk is not keeping up, and bodies are cut rather than memory filled."""
+
+CALL_BYTES = 128
+"""What a queued call weighs beside its bytes, so that a million empty chunks are bounded too."""
+
+
+class Call(IntEnum):
+    """What the loop tells the thread."""
+
+    BEGIN = 0
+    REQUEST = 1
+    REQUEST_END = 2
+    HEAD = 3
+    RESPONSE = 4
+    END = 5
+
+
+type Queued = tuple[Call, "LocalRecording", int, Any]
+"""(what, of which recording, at_ms, its argument)"""
+
+
+class Handover:
+    """The queue: one thread puts in, another takes out."""
+
+    def __init__(self, limit: int = QUEUE_BYTES) -> None:
+        self._limit = limit
+        self._queue: deque[Queued] = deque()
+        # Each is written by one thread alone, so neither needs a lock.
+        self._put = 0
+        self._taken = 0
+        self._arrived = threading.Event()
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` more bytes fit."""
+        return self._put - self._taken + size < self._limit
+
+    def put(self, call: Queued, size: int = 0) -> None:
+        """Append a call that carries `size` bytes; heads and ends are taken however full it is."""
+        self._put += size + CALL_BYTES
+        self._queue.append(call)
+        if not self._arrived.is_set():
+            self._arrived.set()
+
+    def take(self) -> list[Queued]:
+        """Everything there is now."""
+        queue = self._queue
+        # By count: what is appended meanwhile waits for the next time, and nothing is lost in a swap.
+        return [queue.popleft() for _ in range(len(queue))]
+
+    def written(self, size: int) -> None:
+        """Calls weighing `size` have left memory: there is room again."""
+        self._taken += size
+
+    def wait(self, timeout_s: float) -> bool:
+        """Until something arrives, or `timeout_s`; True if something did."""
+        arrived = self._arrived.wait(timeout_s)
+        self._arrived.clear()
+        return arrived
+
+    def wake(self) -> None:
+        """End a wait now."""
+        self._arrived.set()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+
+class LocalRecording:
+    """One exchange being recorded, the loop's side of it (store.contract.Recording)."""
+
+    __slots__ = (
+        "_full",
+        "_handover",
+        "ended",
+        "id",
+        "key_id",
+        "lost",
+        "protocol",
+        "request",
+        "started_ms",
+    )
+
+    def __init__(
+        self,
+        handover: Handover,
+        record_id: str,
+        key_id: str,
+        started_ms: int,
+        request: RequestHead,
+        protocol: str | None,
+    ) -> None:
+        self._handover = handover
+        self.id = record_id
+        self.key_id = key_id
+        self.started_ms = started_ms
+        self.request = request
+        self.protocol = protocol
+        self.ended = False
+        self.lost = 0
+        """Bytes that passed and were not kept."""
+        self._full = False
+        handover.put((Call.BEGIN, self, 0, None))
+
+    def request_chunk(self, at_ms: int, data: bytes) -> None:
+        """Bytes of the request body, as on the wire."""
+        self._chunk(Call.REQUEST, at_ms, data)
+
+    def request_end(self, at_ms: int) -> None:
+        """The request body is whole."""
+        if not self.ended:
+            self._handover.put((Call.REQUEST_END, self, at_ms, None))
+
+    def response_head(self, at_ms: int, head: ResponseHead) -> None:
+        """The response began."""
+        if not self.ended:
+            self._handover.put((Call.HEAD, self, at_ms, head))
+
+    def response_chunk(self, at_ms: int, data: bytes) -> None:
+        """Bytes of the response body, as on the wire."""
+        self._chunk(Call.RESPONSE, at_ms, data)
+
+    def end(self, at_ms: int, transport: Transport, error: str | None = None) -> None:
+        """The exchange is over; the first call counts."""
+        if not self.ended:
+            self.ended = True
+            self._handover.put((Call.END, self, at_ms, (transport, error)))
+
+    def lose(self, size: int) -> None:
+        """`size` bytes could not be kept: nor is anything after them, so that what is kept is a
+        prefix and never a body with a hole."""
+        self._full = True
+        self.lost += size
+
+    def _chunk(self, call: Call, at_ms: int, data: bytes) -> None:
+        if self.ended:
+            return
+        size = len(data)
+        if self._full or not self._handover.has_room(size):
+            self.lose(size)
+        else:
+            self._handover.put((call, self, at_ms, data), size)

@@ -1,0 +1,205 @@
+"""Exchanges in flight on the writer's side: what is not on the disk yet, and the parts that hold the rest.
+
+Used by the writer's thread alone.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from store.codec import pack_json, request_json, response_json
+from store.frames import Kind, pack
+from store.handover import Call, LocalRecording, Queued
+from store.ids import id_bytes
+from store.parts import MappedChunks, PartFiles
+from store.record import RecordMeta, ResponseHead, Transport
+from store.summary import begun
+
+_CHUNKS = (Kind.REQUEST, Kind.RESPONSE)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One exchange, from its begin until its row is committed."""
+
+    recording: LocalRecording
+    pending: list[tuple[Kind, int, bytes]] = field(default_factory=list)
+    """(kind, at_ms, payload) of frames that are not in the part yet."""
+    in_part: bool = False
+    response: ResponseHead | None = None
+    request_ended: bool = False
+    end: tuple[int, Transport, str | None] | None = None
+    """(at_ms, transport, error)"""
+    row_due: bool = True
+    """Something its row in flight shows has changed."""
+
+    def take(self, call: Call, at_ms: int, value: Any) -> None:
+        """Take in one call of the loop's."""
+        if call == Call.RESPONSE:
+            self.pending.append((Kind.RESPONSE, at_ms, value))
+        elif call == Call.REQUEST:
+            self.pending.append((Kind.REQUEST, at_ms, value))
+        elif call == Call.REQUEST_END:
+            self.request_ended = self.row_due = True
+            self.pending.append((Kind.REQUEST_END, at_ms, b""))
+        elif call == Call.HEAD:
+            self.response = value
+            self.row_due = True
+            self.pending.append((Kind.RESPONSE_HEAD, at_ms, pack_json(response_json(value))))
+        elif call == Call.END:
+            self.end = (at_ms, *value)
+
+
+class InFlight:
+    """The exchanges of one writer that have not ended, and their parts."""
+
+    def __init__(self, parts: PartFiles) -> None:
+        self._parts = parts
+        self._open: dict[str, Exchange] = {}
+        self._dirty: dict[str, Exchange] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def take(self, calls: Iterable[Queued]) -> list[Exchange]:
+        """Sort the loop's calls to their exchanges; returns those that ended, in their order."""
+        ended = []
+        for call, recording, at_ms, value in calls:
+            if call == Call.BEGIN:
+                exchange = self._open[recording.id] = Exchange(recording)
+            else:
+                found = self._open.get(recording.id)
+                if found is None:
+                    # Discarded while the loop was still telling of it.
+                    continue
+                exchange = found
+                exchange.take(call, at_ms, value)
+            if exchange.end is None:
+                self._dirty[recording.id] = exchange
+            else:
+                del self._open[recording.id]
+                self._dirty.pop(recording.id, None)
+                ended.append(exchange)
+        return ended
+
+    def dirty(self) -> Iterator[Exchange]:
+        """Those with something that is not in their part, each once."""
+        dirty, self._dirty = self._dirty, {}
+        yield from dirty.values()
+
+    def drop(self, exchange: Exchange) -> None:
+        """Forget an exchange and its part: its key is off. Calls still to come are ignored."""
+        self._open.pop(exchange.recording.id, None)
+        self._dirty.pop(exchange.recording.id, None)
+        exchange.recording.ended = True
+        exchange.pending.clear()
+        self._parts.remove(exchange.recording.id)
+
+    def all(self) -> list[Exchange]:
+        """Every exchange that has not ended."""
+        return list(self._open.values())
+
+    def end_all(self, now_ms: int, transport: Transport, error: str) -> list[Exchange]:
+        """End every exchange as of now."""
+        ended = self.all()
+        for exchange in ended:
+            exchange.recording.ended = True
+            at_ms = max(0, now_ms - exchange.recording.started_ms)
+            exchange.end = (at_ms, transport, error)
+        self._open.clear()
+        self._dirty.clear()
+        return ended
+
+    def write_part(self, exchange: Exchange) -> None:
+        """Put what is pending into the part; FileNotFoundError if that was purged, OSError if the disk refuses."""
+        recording = exchange.recording
+        pieces = exchange.pending
+        if not exchange.in_part:
+            pieces = [(Kind.BEGIN, 0, pack_json(_begin_json(recording))), *pieces]
+        raw_id = id_bytes(recording.id)
+        frames = b"".join(pack(kind, raw_id, data, aux=at_ms) for kind, at_ms, data in pieces)
+        if exchange.in_part:
+            self._parts.append(recording.id, frames)
+        else:
+            self._parts.create(recording.id, frames)
+            exchange.in_part = True
+        exchange.pending.clear()
+
+    def park(self, exchange: Exchange) -> None:
+        """Put a finished exchange that no segment would take into its part, with its end; OSError as above."""
+        if exchange.end is None or not exchange.pending:
+            return
+        at_ms, transport, error = exchange.end
+        end = pack_json({"transport": str(transport), "error": error})
+        exchange.pending.append((Kind.END, at_ms, end))
+        try:
+            self.write_part(exchange)
+        except OSError:
+            exchange.pending.pop()
+            raise
+
+    def give_up(self, exchange: Exchange) -> int:
+        """The disk refuses: drop the pending chunks rather than pile them up; returns their bytes."""
+        lost = sum(len(data) for kind, _, data in exchange.pending if kind in _CHUNKS)
+        exchange.pending = [piece for piece in exchange.pending if piece[0] not in _CHUNKS]
+        exchange.recording.lose(lost)
+        return lost
+
+    def part_is_gone(self, exchange: Exchange) -> bool:
+        """A purge from another process took the part away."""
+        return exchange.in_part and not self._parts.path(exchange.recording.id).exists()
+
+    def remove_part(self, record_id: str) -> None:
+        """The record is stored."""
+        self._parts.remove(record_id)
+
+    def chunks(self, exchange: Exchange, kind: Kind) -> Iterable[tuple[int, bytes]]:
+        """The chunks of an exchange so far, in order, to be iterated any number of times."""
+        mapped: Iterable[tuple[int, bytes]] = ()
+        if exchange.in_part:
+            mapped = MappedChunks(self._parts.path(exchange.recording.id), kind)
+        return _Chained(
+            mapped, [(at_ms, data) for each, at_ms, data in exchange.pending if each == kind]
+        )
+
+    def row(self, exchange: Exchange) -> RecordMeta:
+        """The row in flight; the model is in it once the request is whole."""
+        exchange.row_due = False
+        recording = exchange.recording
+        return begun(
+            recording.id,
+            recording.key_id,
+            recording.started_ms,
+            recording.request,
+            recording.protocol,
+            exchange.response,
+            self.chunks(exchange, Kind.REQUEST) if exchange.request_ended else (),
+        )
+
+    def close(self) -> None:
+        """Let the parts' descriptors go."""
+        self._parts.close()
+
+
+class _Chained:
+    """Chunks of a part, then those still in memory."""
+
+    def __init__(
+        self, mapped: Iterable[tuple[int, bytes]], pending: list[tuple[int, bytes]]
+    ) -> None:
+        self._mapped = mapped
+        self._pending = pending
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        yield from self._mapped
+        yield from self._pending
+
+
+def _begin_json(recording: LocalRecording) -> dict[str, Any]:
+    return {
+        "id": recording.id,
+        "key": recording.key_id,
+        "started_ms": recording.started_ms,
+        "protocol": recording.protocol,
+        "request": request_json(recording.request),
+    }
