@@ -1,0 +1,160 @@
+"""`flowtap proxy` and `flowtap run`: the proxy alone, and a command whose traffic goes through it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from store.errors import BadInput
+from store.location import open_reader, open_store, store_path
+from store.record import Key
+from store.retention import format_retention, parse_retention
+from tui.cli.common import store_option
+from tui.cli.keys import read_secret
+from tui.client_env import ca_certificate, client_environment, write_bundle
+from tui.proxy_process import ProxyProcess, client_address, running_proxy
+
+SECRET_VARIABLES = (
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "OPENAI_API_KEY",
+    "CODEX_API_KEY",
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "AZURE_OPENAI_API_KEY",
+    "OPENROUTER_API_KEY",
+    "MISTRAL_API_KEY",
+    "GROQ_API_KEY",
+    "DEEPSEEK_API_KEY",
+    "XAI_API_KEY",
+)
+"""Where clients look for their key; a new key of `flowtap run` is taken from there."""
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
+    add_help_option=True,
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[MITMDUMP ARGS]…")
+@click.pass_obj
+def proxy(store: str | None, arguments: tuple[str, ...]) -> None:
+    """Run stock mitmdump with the recorder loaded, on loopback unless told otherwise.
+
+    Every argument is mitmdump's: `flowtap proxy -p 9000 --mode upstream:http://proxy:3128`.
+    """
+    command = [sys.executable, "-P", "-m", "addon"]
+    if not any("flowtap_store=" in argument for argument in arguments):
+        command += ["--set", f"flowtap_store={store_path(store)}"]
+    sys.stdout.flush()
+    # The proxy takes this process's place: signals and the exit status are its own.
+    os.execv(command[0], [*command, *arguments])  # noqa: S606 - our own interpreter
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--key", "key_name", metavar="NAME", help="Record under this key.")
+@click.option("--retention", metavar="TIME", help="Keep its records that long: 30m, 24h, 7d.")
+@click.option(
+    "--env", "variable", metavar="VAR", help="A new key's secret is in this environment variable."
+)
+@click.option("--port", type=click.IntRange(0, 65535), help="Where a new proxy listens.")
+@click.option("--confdir", default="~/.mitmproxy", show_default=True, help="mitmproxy's folder.")
+@store_option
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] CMD…")
+def run(
+    command: tuple[str, ...],
+    key_name: str | None,
+    retention: str | None,
+    variable: str | None,
+    port: int | None,
+    confdir: str,
+    store: str | None,
+) -> int:
+    """Run CMD with its LLM traffic through the proxy, and return its exit status.
+
+    A proxy is started if none is running, and stopped after CMD. With --key NAME --retention
+    24h the key is opted in first; a new key's secret is taken from the environment (the
+    variable the client itself reads, or --env VAR).
+    """
+    seconds = None if retention is None else parse_retention(retention)
+    if seconds is not None and key_name is None:
+        raise BadInput("--retention goes with --key NAME.")
+    executable = shutil.which(command[0])
+    if executable is None:
+        raise BadInput(f"No command {command[0]}.")
+    if key_name is not None:
+        _opt_in(store, key_name, seconds, variable)
+    root = store_path(store)
+    found = running_proxy(root)
+    if found is not None:
+        return _run(executable, command, client_address(found), confdir, root)
+    arguments = ["-q", "--set", f"confdir={confdir}"]
+    with ProxyProcess(root, port=port, arguments=arguments) as started:
+        return _run(executable, command, started.address, confdir, root)
+
+
+def _run(executable: str, command: tuple[str, ...], address: str, confdir: str, root: Path) -> int:
+    certificate = ca_certificate(confdir)
+    environment = os.environ | client_environment(
+        address, certificate, write_bundle(root, certificate)
+    )
+    # ctrl-c reaches the command too; we wait for what it makes of it. A handler, unlike
+    # SIG_IGN, is not inherited.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        status = subprocess.call([executable, *command[1:]], env=environment)  # noqa: S603 - the command the user asked for
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return status if status >= 0 else 128 - status
+
+
+def _opt_in(store: str | None, name: str, seconds: int | None, variable: str | None) -> None:
+    opened = open_store(store)
+    try:
+        reader = open_reader(store)
+        try:
+            known = {key.name: key for key in reader.keys()}
+        finally:
+            reader.close()
+        key = known.get(name)
+        if key is None:
+            if seconds is None:
+                raise BadInput(f"Key {name!r} is new: give it a --retention, like 24h.")
+            secret = read_secret(variable) if variable else _secret_of_environment()
+            key = opened.add_key(name, secret, seconds)
+        elif seconds is not None and key.retention_s != seconds:
+            _only_raise(key, seconds)
+            opened.set_retention(name, seconds)
+        elif key.retention_s is None:
+            raise BadInput(f"Key {name!r} is off: give it a --retention, like 24h.")
+    finally:
+        opened.close()
+
+
+def _only_raise(key: Key, seconds: int) -> None:
+    """Starting a command never deletes records."""
+    if key.retention_s is not None and seconds < key.retention_s:
+        raise BadInput(
+            f"Key {key.name!r} keeps records {format_retention(key.retention_s)};"
+            f" lower it with: flowtap keys set {key.name} {format_retention(seconds)}"
+        )
+
+
+def _secret_of_environment() -> str:
+    found = {
+        os.environ[name].strip(): name
+        for name in reversed(SECRET_VARIABLES)
+        if os.environ.get(name, "").strip()
+    }
+    if len(found) == 1:
+        return next(iter(found))
+    if not found:
+        raise BadInput(
+            "No API key in the environment; say where it is with --env VAR, or add it first:"
+            " flowtap keys add NAME"
+        )
+    names = ", ".join(sorted(found.values()))
+    raise BadInput(f"Several API keys in the environment ({names}); choose with --env VAR.")

@@ -1,0 +1,169 @@
+"""A proxy of our own as a child process: `python -m addon`, so that nothing here imports mitmproxy.
+
+It is known to listen when its status row is in the store: the same news the UI goes by.
+"""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from store.errors import StoreError, StoreUnavailable
+from store.layout import make_folder
+from store.reader import LocalReader
+from store.record import ProxyStatus
+
+PORT = 8080
+"""mitmproxy's own default."""
+
+START_S = 30.0
+"""A cold start takes one second; a loaded machine has been seen to take ten."""
+
+STOP_S = 15.0
+
+
+class ProxyProcess:
+    """One child proxy on a store. Use as a context: at its end the proxy is stopped."""
+
+    def __init__(
+        self, root: Path, *, port: int | None = None, arguments: Sequence[str] = ()
+    ) -> None:
+        """`port` None: 8080, or a free one where that is taken."""
+        self._root = root
+        self.port = port if port is not None else (PORT if _is_free(PORT) else 0)
+        self._arguments = [
+            sys.executable,
+            "-P",  # a folder named addon where the user stands is none of ours
+            "-m",
+            "addon",
+            "--set",
+            f"flowtap_store={root}",
+            "--set",
+            "flowtap_with_parent=true",
+            "-p",
+            str(self.port),
+            *arguments,
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.address = ""
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        return self._root / "proxy.log"
+
+    def __enter__(self) -> "ProxyProcess":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and wait until it listens; StoreUnavailable, with its own last words, if it does not."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        make_folder(self._root)
+        fd = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        try:
+            # A group of its own: ctrl-c is for the command beside it, and stop() is for the proxy.
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments
+                self._arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=fd,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+        finally:
+            os.close(fd)
+        try:
+            self.address = self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait(self) -> str:
+        process = self._process
+        give_up = time.monotonic() + START_S
+        while process is not None and time.monotonic() < give_up:
+            if process.poll() is not None:
+                raise StoreUnavailable(f"The proxy did not start: {self._last_words()}")
+            # The store may be in the making: absent, then without tables.
+            with contextlib.suppress(StoreError), _reader(self._root) as reader:
+                for status in reader.proxies():
+                    if status.pid == process.pid and status.alive:
+                        return client_address(status)
+            time.sleep(0.05)
+        raise StoreUnavailable(f"The proxy does not answer; its log is {self.log}.")
+
+    def _last_words(self) -> str:
+        text = self.log.read_text(errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return lines[-1] if lines else f"it said nothing; exit status {self.status}."
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    def kill(self) -> None:
+        """SIGKILL: for a demonstration of what survives it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> None:
+        """End it in order: everything in flight is written first."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        process.wait()
+
+
+def running_proxy(root: Path) -> ProxyStatus | None:
+    """A living proxy that writes to this store, or None."""
+    with contextlib.suppress(StoreError), _reader(root) as reader:
+        for status in reader.proxies():
+            if status.alive:
+                return status
+    return None
+
+
+def client_address(status: ProxyStatus) -> str:
+    """`host:port` to point a client at; a proxy on all interfaces is reached on loopback."""
+    first = status.address.partition(",")[0].strip()
+    host, _, port = first.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("", "*", "0.0.0.0", "[::]", "::") else first  # noqa: S104 - compared, not bound
+
+
+@contextlib.contextmanager
+def _reader(root: Path) -> Iterator[LocalReader]:
+    reader = LocalReader(root)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

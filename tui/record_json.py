@@ -1,0 +1,183 @@
+"""Records as JSON for scripts: the schema of `ls --json`, `tail --json` and `show --json` (docs/json.md).
+
+Pure. Secrets are masked unless revealed: the path's key, the headers that carry one, and
+the credential wherever else it stands.
+"""
+
+import base64
+from datetime import UTC, datetime
+from typing import Any
+
+from collectors.encoding import decode_body
+from collectors.event import Event
+from collectors.framing import EventReader
+from collectors.outcome import Outcome
+from collectors.protocol import LlmProtocol, is_streamed, sniff
+from collectors.registry import fold, fold_body
+from collectors.upstream import upstream_of
+from store.record import Body, Headers, Record, RecordMeta, header
+from tui.format import credentials, mask_all, mask_header, mask_path
+
+
+def meta_json(
+    meta: RecordMeta, key_names: dict[str, str], *, reveal: bool = False
+) -> dict[str, Any]:
+    """One record's row: everything but headers and bodies."""
+    upstream = upstream_of(meta.host)
+    return {
+        "id": meta.id,
+        "seq": meta.seq,
+        "key": key_names.get(meta.key_id),
+        "state": str(meta.state),
+        "started_at": instant(meta.started_ms),
+        "completed_at": None if meta.completed_ms is None else instant(meta.completed_ms),
+        "method": meta.method,
+        "scheme": meta.scheme,
+        "host": meta.host,
+        "port": meta.port,
+        "path": meta.path if reveal else mask_path(meta.path),
+        "upstream": {"id": upstream.id, "name": upstream.name, "kind": upstream.kind},
+        "protocol": meta.protocol,
+        "model": meta.model,
+        "status": meta.status,
+        "content_type": meta.content_type,
+        "streamed": meta.streamed,
+        "verdict": None if meta.verdict is None else str(meta.verdict),
+        "transport": None if meta.transport is None else str(meta.transport),
+        "error": meta.error,
+        "input_tokens": meta.input_tokens,
+        "output_tokens": meta.output_tokens,
+        "cache_read_tokens": meta.cache_read_tokens,
+        "cache_write_tokens": meta.cache_write_tokens,
+        "reasoning_tokens": meta.reasoning_tokens,
+        "request_bytes": meta.request_bytes,
+        "response_bytes": meta.response_bytes,
+        "lost_bytes": meta.lost_bytes,
+        "ttft_ms": meta.ttft_ms,
+        "duration_ms": meta.duration_ms,
+    }
+
+
+def record_json(
+    record: Record,
+    key_names: dict[str, str],
+    *,
+    reveal: bool = False,
+    protocol: LlmProtocol | None = None,
+) -> dict[str, Any]:
+    """A whole record: row, heads, bodies (a stream as its events), and the outcome of the fold."""
+    secrets = () if reveal else credentials(record.request.headers, record.request.path)
+    events = events_of(record)
+    outcome = outcome_of(record, events, protocol)
+    response: dict[str, Any] = {"type": "none"}
+    if record.response is not None:
+        response = {
+            "type": "bytes" if events is None else "stream",
+            "status": record.response.status,
+            "reason": record.response.reason,
+            "http_version": record.response.http_version,
+            "headers": _headers(record.response.headers, secrets, reveal),
+        }
+        if events is None:
+            response["body"] = _body(record.response_body, record.response.headers, secrets)
+        else:
+            response["events"] = [
+                {
+                    "at_ms": event.at_ms,
+                    "name": event.name,
+                    "id": event.id,
+                    "data": mask_all(event.data, secrets),
+                }
+                for event in events
+            ]
+    return meta_json(record.meta, key_names, reveal=reveal) | {
+        "request": {
+            "http_version": record.request.http_version,
+            "headers": _headers(record.request.headers, secrets, reveal),
+            "body": _body(record.request_body, record.request.headers, secrets),
+        },
+        "response": response,
+        "outcome": None if outcome is None else _masked(outcome_json(outcome), secrets),
+    }
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """What a fold made of a stream."""
+    return {
+        "result": outcome.result,
+        "error": outcome.error,
+        "truncated": outcome.truncated,
+        "warnings": list(outcome.warnings),
+    }
+
+
+def events_of(record: Record) -> list[Event] | None:
+    """The events of a streamed response in their order, or None if it was not streamed."""
+    if record.response is None:
+        return None
+    headers = record.response.headers
+    content_type = text_header(headers, b"content-type")
+    if not is_streamed(content_type, record.request.path):
+        return None
+    reader = EventReader(content_type, text_header(headers, b"content-encoding"))
+    events: list[Event] = []
+    for at_ms, data in record.response_body.chunks():
+        events += reader.feed(at_ms, data)
+    return events + reader.close()
+
+
+def outcome_of(
+    record: Record, events: list[Event] | None, protocol: LlmProtocol | None = None
+) -> Outcome | None:
+    """The fold of the response: of its events, or of its body; None where there is nothing to fold."""
+    if record.response is None:
+        return None
+    named = record.meta.protocol
+    if protocol is None and named is not None and named in LlmProtocol:
+        protocol = LlmProtocol(named)
+    if events is not None:
+        protocol = protocol or sniff(events)
+        return None if protocol is None else fold(protocol, events)
+    headers = record.response.headers
+    decoded, _ = decode_body(record.response_body.data, text_header(headers, b"content-encoding"))
+    return fold_body(protocol, decoded)
+
+
+def text_header(headers: Headers, name: bytes) -> str | None:
+    """The first value of a header as text, or None."""
+    value = header(headers, name)
+    return None if value is None else value.decode("latin-1")
+
+
+def instant(epoch_ms: int) -> str:
+    """`2026-02-06T09:38:12.345Z`."""
+    moment = datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{epoch_ms % 1000:03d}Z"
+
+
+def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
+    """`value` with the credential masked in every text of it."""
+    if isinstance(value, str):
+        return mask_all(value, secrets)
+    if isinstance(value, list):
+        return [_masked(item, secrets) for item in value]
+    if isinstance(value, dict):
+        return {mask_all(name, secrets): _masked(item, secrets) for name, item in value.items()}
+    return value
+
+
+def _headers(headers: Headers, secrets: tuple[str, ...], reveal: bool) -> list[list[str]]:
+    shown = []
+    for name, value in headers:
+        text = value.decode("latin-1")
+        shown.append([name.decode("latin-1"), text if reveal else mask_header(name, text, secrets)])
+    return shown
+
+
+def _body(body: Body, headers: Headers, secrets: tuple[str, ...]) -> dict[str, Any]:
+    """Strict UTF-8 after undoing the content-encoding, else the bytes on the wire as base64."""
+    decoded, _ = decode_body(body.data, text_header(headers, b"content-encoding"))
+    try:
+        return {"encoding": "utf8", "data": mask_all(decoded.decode(), secrets)}
+    except UnicodeDecodeError:
+        return {"encoding": "base64", "data": base64.b64encode(body.data).decode()}

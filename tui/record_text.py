@@ -1,0 +1,132 @@
+"""A record as plain text for a terminal or a pipe: what `flowtap ls` and `flowtap show` print.
+
+Pure. Every captured character goes through `escape`, so that nothing recorded can drive a terminal.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from collectors.outcome import Outcome
+from collectors.protocol import LlmProtocol
+from store.record import Headers, Record, RecordMeta
+from tui.document.content import base64_lines, read
+from tui.format import (
+    age,
+    badge,
+    credentials,
+    duration,
+    exact_time,
+    failure,
+    mask_all,
+    mask_header,
+    mask_path,
+    size_column,
+    tokens_column,
+)
+from tui.record_json import events_of, outcome_of
+from tui.safe_text import escape, escape_lines, fit
+
+TRUNCATED = "Stream truncated — terminal frame missing. Showing best-effort accumulated state."
+NOTHING = "No data could be reconstructed from the captured events."
+NO_BODY = "No response body was produced."
+
+
+def row_text(meta: RecordMeta, now_ms: int, width: int) -> str:
+    """One line a record: id, state, model, when, how long, how much, and the path or the error."""
+    glyph, code, _ = badge(meta, now_ms)
+    tokens = f"{tokens_column(meta.input_tokens)}→{tokens_column(meta.output_tokens)}"
+    head = "  ".join(
+        (
+            meta.id,
+            fit(f"{glyph} {code}", 7),
+            fit(escape(meta.model or "Unknown"), 24),
+            f"{age(meta.started_ms, now_ms):>8}",
+            f"{duration(meta.duration_ms):>6}",
+            f"↑{size_column(meta.request_bytes):>4} ↓{size_column(meta.response_bytes):>4}",
+            f"{tokens if tokens != '→' else '':>10}",
+        )
+    )
+    reason = failure(meta)
+    path = mask_path(meta.path)
+    return f"{head}  {fit(escape(f'{path} · {reason}' if reason else path), max(20, width - len(head) - 2))}".rstrip()
+
+
+def record_lines(
+    record: Record, *, reveal: bool = False, protocol: LlmProtocol | None = None
+) -> Iterator[str]:
+    """The four sections, a stream folded."""
+    secrets = () if reveal else credentials(record.request.headers, record.request.path)
+    meta = record.meta
+    path = record.request.path if reveal else mask_path(record.request.path)
+    yield f"record   {meta.id}"
+    yield f"started  {exact_time(meta.started_ms)}"
+    verdict = meta.verdict or "in flight"
+    yield f"verdict  {verdict}{f' ({meta.transport})' if meta.transport else ''}"
+    if meta.error:
+        yield f"error    {escape(meta.error)}"
+    if meta.lost_bytes:
+        yield f"lost     {meta.lost_bytes} bytes could not be kept"
+    yield ""
+    yield f"REQUEST  {escape(f'{meta.method} {meta.scheme}://{meta.host}{path}')} {escape(record.request.http_version)}"
+    yield from _header_lines(record.request.headers, secrets, reveal)
+    yield ""
+    yield from _body_lines(record.request_body.data, record.request.headers, "request", secrets)
+    yield ""
+    if record.response is None:
+        yield f"RESPONSE  {NO_BODY}"
+        return
+    response = record.response
+    yield f"RESPONSE  {response.status} {escape(response.reason)}  ttft {duration(meta.ttft_ms)}  total {duration(meta.duration_ms)}"
+    yield from _header_lines(response.headers, secrets, reveal)
+    yield ""
+    events = events_of(record)
+    if events is None:
+        yield from _body_lines(record.response_body.data, response.headers, "response", secrets)
+    else:
+        yield f"{len(events)} events"
+        yield from _outcome_lines(outcome_of(record, events, protocol), secrets)
+
+
+def _header_lines(headers: Headers, secrets: tuple[str, ...], reveal: bool) -> Iterator[str]:
+    for name, value in headers:
+        text = value.decode("latin-1")
+        shown = text if reveal else mask_header(name, text, secrets)
+        yield escape(f"  {name.decode('latin-1')}: {shown}")
+
+
+def _body_lines(
+    data: bytes, headers: Headers, what: str, secrets: tuple[str, ...]
+) -> Iterable[str]:
+    content = read(data, headers, what, secrets)
+    yield from content.notices
+    if content.text is None:
+        yield from base64_lines(content.wire)
+        return
+    try:
+        value = json.loads(content.text)
+    except (ValueError, RecursionError):
+        yield from escape_lines(content.shown())
+    else:
+        yield from _json_lines(value, secrets)
+
+
+def _outcome_lines(outcome: Outcome | None, secrets: tuple[str, ...]) -> Iterator[str]:
+    if outcome is None:
+        yield "No collector for this protocol; `show --json` has the events."
+        return
+    if outcome.error is not None:
+        yield f"Stream error: {escape(mask_all(outcome.error, secrets))}"
+    elif outcome.truncated:
+        yield TRUNCATED
+    for warning in outcome.warnings:
+        yield f"warning: {escape(warning)}"
+    if outcome.result is None:
+        yield NOTHING
+    else:
+        yield from _json_lines(outcome.result, secrets)
+
+
+def _json_lines(value: Any, secrets: tuple[str, ...]) -> list[str]:
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return escape_lines(mask_all(text, secrets))
