@@ -259,24 +259,27 @@ class ChatCollector(Collector):
             node["text"] = Text(text)
         parts.append(node)
 
+    @property
+    def terminal(self) -> bool:
+        """`[DONE]` was seen and every choice has its finish reason."""
+        # A completion that was not streamed after all has no [DONE] to come.
+        ended = self._done or self._top.get("object") == "chat.completion"
+        choices = self._choices.values()
+        return self._chunks > 0 and ended and all(choice.finish is not None for choice in choices)
+
     def outcome(self) -> Outcome:
         """The completion as far as it came. Never raises."""
         if not self._chunks:
             return self._finish(None, True, (), "no chunks in the stream")
         notes: list[str] = []
         result: dict[str, Any] = dict(self._top)
-        done = self._done
         if result.get("object") == "chat.completion.chunk":
             result["object"] = "chat.completion"
-        elif result.get("object") == "chat.completion":
-            # Not streamed after all, so no [DONE] is to come.
-            done = True
         choices = sorted(self._choices.items())
         result["choices"] = [self._result(index, choice, notes) for index, choice in choices]
         if self._usage is not None:
             result["usage"] = self._usage
-        unfinished = any(choice.finish is None for _, choice in choices)
-        truncated = unfinished or not done or self._error is not None
+        truncated = not self.terminal or self._error is not None
         return self._finish(result, truncated, tuple(notes))
 
     @staticmethod

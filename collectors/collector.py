@@ -121,6 +121,16 @@ class Collector(ABC):
     def _fold(self, name: str | None, data: dict[str, Any]) -> None:
         """Take in an event whose data is an object."""
 
+    @property
+    def failed(self) -> bool:
+        """An event said that something went wrong."""
+        return self._error is not None
+
+    @property
+    @abstractmethod
+    def terminal(self) -> bool:
+        """The protocol's own end was seen, whatever it said of success."""
+
     @abstractmethod
     def outcome(self) -> Outcome:
         """The message as far as it came. Changes nothing; what it shares with this collector

@@ -194,6 +194,17 @@ class GeminiCollector(Collector):
             if not set_path(node, path, value, join=value_key == "stringValue", root="args"):
                 self._warnings.note(f"an argument's path that could not be followed: {path}")
 
+    @property
+    def terminal(self) -> bool:
+        """Every candidate has its finishReason, or the prompt was blocked and there is none."""
+        if self._candidates:
+            return all(candidate.finish is not None for candidate in self._candidates.values())
+        return self._blocked is not None
+
+    @property
+    def _blocked(self) -> str | None:
+        return get_str(self._top.get("promptFeedback"), "blockReason")
+
     def outcome(self) -> Outcome:
         """The response as far as it came. Never raises."""
         if not self._chunks:
@@ -205,14 +216,10 @@ class GeminiCollector(Collector):
             result = {"candidates": [self._result(*item) for item in candidates], **result}
         if any(candidate.call is not None for _, candidate in candidates):
             notes.append("a function call is not whole")
-        truncated = self._error is not None or any(c.finish is None for _, c in candidates)
-        error = None
-        if not candidates:
-            reason = get_str(self._top.get("promptFeedback"), "blockReason")
-            if reason is not None:
-                error = f"blocked: {reason}"
-            else:
-                truncated = True
+        truncated = not self.terminal or self._error is not None
+        error = (
+            f"blocked: {self._blocked}" if self._blocked is not None and not candidates else None
+        )
         return self._finish(result, truncated, tuple(notes), error)
 
     @staticmethod

@@ -227,6 +227,11 @@ class MessagesCollector(Collector):
     def _ping(self, data: dict[str, Any]) -> None:
         """A keep-alive, allowed anywhere."""
 
+    @property
+    def terminal(self) -> bool:
+        """message_stop was seen."""
+        return self._stopped
+
     def outcome(self) -> Outcome:
         """The message as far as it came. Never raises."""
         if self._message is None:

@@ -331,6 +331,11 @@ class ResponsesCollector(Collector):
                 held = self._audio["data"] = Items()
             held.append(piece)
 
+    @property
+    def terminal(self) -> bool:
+        """completed, incomplete, failed or cancelled was seen."""
+        return self._terminal is not None
+
     def outcome(self) -> Outcome:
         """The response as far as it came. Never raises."""
         envelope = self._terminal if self._terminal is not None else self._envelope

@@ -1,0 +1,455 @@
+"""What the recording side needs to know of an exchange, cheaply, from bounded bytes.
+
+Pure. It runs in a background thread of the proxy: what it reads is bounded (the sizes stand
+below), no step holds the interpreter for milliseconds, and what it says agrees with the fold
+wherever the bytes it looks at say it. Bodies come decoded.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from collectors.collector import Collector
+from collectors.event import Event
+from collectors.framing import EventReader
+from collectors.json_view import (
+    INVALID,
+    as_count,
+    as_dict,
+    compact,
+    error_text,
+    get_dict,
+    get_str,
+    one_line,
+    parse,
+    parse_bytes,
+)
+from collectors.protocol import LlmProtocol, clean_path
+from collectors.registry import body_error, new_collector
+from collectors.usage import NO_USAGE, Usage, usage_of
+
+WHOLE_BODY = 64 * 1024
+"""Request bodies up to it are parsed: 0.3 ms. Larger ones are looked at from both ends."""
+
+HEAD_SCAN = 16 * 1024
+"""From the start of a large body: SDKs put the model first, curl users anywhere near it."""
+
+TAIL_SCAN = 64 * 1024
+"""From its end: some put it behind the messages, before a few settings and the tools."""
+
+STREAM_HEAD = 32 * 1024
+"""Of a stream's start: message_start and response.created echo tools and instructions."""
+
+STREAM_TAIL = 256 * 1024
+"""Of its end: response.completed repeats the whole output."""
+
+WHOLE_STREAM = 64 * 1024
+"""Streams up to it are folded: 2 to 3 ms of bytecode, which other threads may interrupt."""
+
+WHOLE_ANSWER = 256 * 1024
+"""Non-streamed answers up to it are parsed: 1 to 2 ms."""
+
+MODEL_LIMIT = 200
+"""Characters of a model's name that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an answer said of itself."""
+
+    model: str | None = None
+    usage: Usage = NO_USAGE
+    terminal: bool = False
+    """The protocol's own end was there: the answer is whole, whether or not it succeeded."""
+    error: str | None = None
+    """The first error, `type: message`, one line."""
+
+
+# The request's model
+
+
+_PATH_MODELS = (
+    # Gemini and Vertex: models/NAME:verb, tunedModels/…, publishers/…/models/…; Vertex endpoints.
+    re.compile(r"/(?:models|tunedModels|endpoints)/([^/:]+):[A-Za-z]+\Z"),
+    # Azure: the deployment.
+    re.compile(r"/deployments/([^/]+)/"),
+    # Bedrock.
+    re.compile(r"/model/([^/]+)/(?:invoke|converse)[a-z-]*\Z"),
+)
+
+
+def path_model(path: str) -> str | None:
+    """The model that the path names, if paths of its kind do."""
+    path = clean_path(path)
+    for pattern in _PATH_MODELS:
+        match = pattern.search(path)
+        if match:
+            return _model(unquote(match[1]))
+    return None
+
+
+def request_model(path: str, protocol: LlmProtocol | None, body: bytes) -> str | None:
+    """The model a request asks for: the path's, else the top-level "model" of its body, else None.
+
+    A "model" inside the messages is never taken for it, however large the body is.
+    """
+    model = path_model(path)
+    if model is not None:
+        return model
+    if protocol in (LlmProtocol.IMAGES, LlmProtocol.AUDIO) and body.startswith(b"--"):
+        return _multipart_model(body)
+    return _top_string(body, "model")
+
+
+def _model(value: str | None) -> str | None:
+    return one_line(value, MODEL_LIMIT) or None if value is not None else None
+
+
+_FORM_MODEL = re.compile(
+    rb'name="?model"?[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n([^\r\n]{1,200})\r?\n', re.IGNORECASE
+)
+
+
+def _multipart_model(body: bytes) -> str | None:
+    """The form field of image edits and transcriptions; files between are not looked at."""
+    for part in (body[:HEAD_SCAN], body[-HEAD_SCAN:]):
+        match = _FORM_MODEL.search(part)
+        if match:
+            return _model(match[1].decode("utf-8", "replace"))
+    return None
+
+
+def _top_string(body: bytes, key: str) -> str | None:
+    """The string under a top-level key of a JSON object."""
+    if len(body) <= WHOLE_BODY:
+        return _model(get_str(parse_bytes(body), key))
+    found = _scan_forward(body[:HEAD_SCAN], key)
+    if found is None:
+        found = _scan_backward(body[-TAIL_SCAN:], key)
+    return _model(found)
+
+
+# A lone quote, last, is a string that the window cuts: the scan ends there.
+_FORWARD = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:,]|"', re.DOTALL)
+
+# The same read from its end. A quote that an odd number of backslashes precedes is escaped; read
+# backwards they follow it.
+_BACKWARD = re.compile(rb'"(?:[^"]++|"\\(?:\\\\)*+(?!\\))*+"|[{}\[\]:,]|"', re.DOTALL)
+
+
+def _scan_forward(head: bytes, key: str) -> str | None:
+    """The string under that key of the outermost object, from the object's start."""
+    wanted = json.dumps(key).encode()
+    depth = 0
+    before = last = b""
+    for match in _FORWARD.finditer(head):
+        token = match[0]
+        first = token[0]
+        if first == 0x22:
+            if len(token) == 1:
+                return None
+            if depth == 1 and last == b":" and before == wanted:
+                return _string(token)
+        elif first in b"{[":
+            depth += 1
+        elif first in b"}]":
+            depth -= 1
+            if depth <= 0:
+                return None
+        before, last = last, token
+    return None
+
+
+def _scan_backward(tail: bytes, key: str) -> str | None:
+    """The string under that key of the outermost object, from the object's end backwards."""
+    text = tail.rstrip()
+    if not text.endswith(b"}"):
+        return None
+    wanted = json.dumps(key).encode()[::-1]
+    depth = 0
+    before = last = b""
+    for match in _BACKWARD.finditer(text[::-1]):
+        token = match[0]
+        first = token[0]
+        if first == 0x22:
+            if len(token) == 1:
+                return None
+            if depth == 1 and token == wanted and last == b":" and before[:1] == b'"':
+                return _string(before[::-1])
+        elif first in b"}]":
+            depth += 1
+        elif first in b"{[":
+            depth -= 1
+            if depth <= 0:
+                return None
+        before, last = last, token
+    return None
+
+
+def _string(token: bytes) -> str | None:
+    value = parse(token.decode("utf-8", "replace"))
+    return value if isinstance(value, str) and value else None
+
+
+# Streams
+
+
+def stream_facts(
+    protocol: LlmProtocol | None,
+    head: bytes,
+    tail: bytes,
+    whole: bool,
+    content_type: str | None = None,
+) -> Facts:
+    """The facts of a decoded event stream, from its first and its last bytes.
+
+    `whole`: head directly followed by tail is the entire stream (tail may be empty). Else at most
+    STREAM_HEAD and STREAM_TAIL bytes are looked at, and what only the middle says is not known.
+    """
+    if whole:
+        stream = head + tail
+        if len(stream) <= WHOLE_STREAM or _may_hold_error(stream[STREAM_HEAD:-4096]):
+            return _facts(protocol, list(_events(stream, content_type)))
+        head, tail = stream, stream
+    head = head[:STREAM_HEAD]
+    tail = tail[-STREAM_TAIL:]
+    return _window_facts(protocol, head, tail, content_type)
+
+
+_ERROR_MARKS = (b"\nerror:", b"\rerror:", b'"type":"error"', b'"type": "error"')
+_ERROR_VALUE = re.compile(rb"\s*:\s*[^n\s]")
+
+
+def _may_hold_error(data: bytes) -> bool:
+    """Whether an event in these bytes may be an error; by plain searches, a regex would hold on."""
+    if any(mark in data for mark in _ERROR_MARKS):
+        return True
+    at = data.find(b'"error"')
+    while at >= 0:
+        if _ERROR_VALUE.match(data, at + 7):
+            return True
+        at = data.find(b'"error"', at + 7)
+    return False
+
+
+def _events(data: bytes, content_type: str | None) -> Iterator[Event]:
+    reader = EventReader(content_type)
+    yield from reader.feed(0, data)
+    yield from reader.close()
+
+
+def _window_facts(
+    protocol: LlmProtocol | None, head: bytes, tail: bytes, content_type: str | None
+) -> Facts:
+    """Facts of both ends, looking further back only while something is missing."""
+    opening = list(_events(head[: _last_boundary(head)], content_type))
+    begun = _facts(protocol, opening)
+    facts = begun
+    for size in (4096, 32768, STREAM_TAIL):
+        window = tail[-size:]
+        start = _first_boundary(window)
+        if start is None and size < len(tail):
+            continue
+        if start is None:
+            start = len(window)
+        events = list(_events(window[start:], content_type))
+        if size >= len(tail):
+            # No more to come: what the cut event still shows counts too.
+            events = [*_stand_in(protocol, window[:start]), *events]
+        ended = _facts(protocol, [*_opener(protocol, opening), *events] if events else [])
+        facts = _joined(protocol, begun, ended)
+        if size >= len(tail) or (ended.terminal and ended.usage.output is not None):
+            break
+    return facts
+
+
+def _joined(protocol: LlmProtocol | None, begun: Facts, ended: Facts) -> Facts:
+    """What both ends say: the first model (Gemini, Responses: the last), the last usage, the first error."""
+    first, last = begun, ended
+    if protocol in (LlmProtocol.GEMINI, LlmProtocol.RESPONSES):
+        first, last = ended, begun
+    return Facts(
+        model=first.model if first.model is not None else last.model,
+        usage=ended.usage if ended.usage != NO_USAGE else begun.usage,
+        terminal=ended.terminal,
+        error=begun.error if begun.error is not None else ended.error,
+    )
+
+
+def _opener(protocol: LlmProtocol | None, opening: list[Event]) -> list[Event]:
+    """What events from the middle need before them: Messages' start, half of whose sum it is."""
+    if protocol is not LlmProtocol.MESSAGES:
+        return []
+    starts = [event for event in opening if "message_start" in event.data]
+    return starts or [Event(0, None, '{"type":"message_start","message":{"content":[]}}')]
+
+
+_BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n(?:,[\r\n]*)?(?=\{)")
+"""Between events: a blank line; in JSON framings a line that begins with an object."""
+
+
+def _first_boundary(data: bytes) -> int | None:
+    match = _BOUNDARY.search(data)
+    return match.end() if match else None
+
+
+def _last_boundary(data: bytes) -> int:
+    """Where the last whole event ends, else the end of the data."""
+    end = max(data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n"), data.rfind(b"\r\r"), data.rfind(b"\n{"))
+    return (
+        len(data)
+        if end < 0
+        else end
+        + (4 if data[end : end + 2] == b"\r\n" else 2 if data[end + 1 : end + 2] != b"{" else 1)
+    )
+
+
+def _facts(protocol: LlmProtocol | None, events: Iterator[Event] | list[Event]) -> Facts:
+    """What a fold of the events says."""
+    collector: Collector | None = new_collector(protocol) if protocol is not None else None
+    if collector is None:
+        return _unfolded_facts(protocol, events)
+    fed = False
+    for event in events:
+        collector.feed(event)
+        fed = True
+    if not fed:
+        return Facts()
+    outcome = collector.outcome()
+    # An error of a fold that has no result may only say that there was nothing to fold.
+    return Facts(
+        model=result_model(outcome.result),
+        usage=usage_of(protocol, outcome.result),
+        terminal=collector.terminal,
+        error=outcome.error if outcome.result is not None or collector.failed else None,
+    )
+
+
+def result_model(result: dict[str, Any] | None) -> str | None:
+    """The model that answered."""
+    for key in ("model", "modelVersion"):
+        model = get_str(result, key)
+        if model is not None:
+            return _model(model)
+    return None
+
+
+_ENDS = (".done", ".completed")
+
+
+def _unfolded_facts(protocol: LlmProtocol | None, events: Iterator[Event] | list[Event]) -> Facts:
+    """Of protocols without a fold: the last usage, the first model and error, an end if seen."""
+    model: str | None = None
+    error: str | None = None
+    usage = NO_USAGE
+    terminal = protocol not in (LlmProtocol.COMPLETIONS, LlmProtocol.IMAGES, LlmProtocol.AUDIO)
+    for event in events:
+        if event.data.strip() == "[DONE]":
+            terminal = True
+            continue
+        data = as_dict(parse(event.data))
+        if data is None:
+            continue
+        model = model or result_model(data)
+        found = usage_of(protocol, data)
+        if found != NO_USAGE:
+            usage = found
+        kind = get_str(data, "type") or event.name or ""
+        if kind.endswith(_ENDS):
+            terminal = True
+        if error is None and (data.get("error") or kind == "error"):
+            error = error_text(data.get("error") or data)
+    return Facts(model, usage, terminal, error)
+
+
+# Answers too large to parse
+
+
+_USAGE_KEYS = ("usage", "usageMetadata")
+_TRIES = 16
+
+
+def _scan_usage(data: bytes) -> tuple[str, dict[str, Any]] | None:
+    """The key and the usage object nearest to the end that counts anything.
+
+    Inside a string the key's quotes would be escaped, so the plain bytes are a key.
+    """
+    for key in _USAGE_KEYS:
+        quoted = f'"{key}"'.encode()
+        end = len(data)
+        for _ in range(_TRIES):
+            end = data.rfind(quoted, 0, end)
+            if end < 0:
+                break
+            value = _object_after(data, end + len(quoted))
+            if value is not None and any(as_count(count) is not None for count in value.values()):
+                return key, value
+    return None
+
+
+_DECODER = json.JSONDecoder(strict=False)
+
+
+def _object_after(data: bytes, at: int) -> dict[str, Any] | None:
+    """The object after a key's colon; a usage object is at most a few KB."""
+    text = data[at : at + 8192].decode("utf-8", "replace").lstrip()
+    if not text.startswith(":"):
+        return None
+    try:
+        value, _ = _DECODER.raw_decode(text[1:].lstrip())
+    except (ValueError, RecursionError):
+        return None
+    return as_dict(value)
+
+
+_FINISH = re.compile(rb'"(finishReason|finish_reason)"\s*:\s*"([A-Za-z_]+)"')
+
+
+def _stand_in(protocol: LlmProtocol | None, cut: bytes) -> list[Event]:
+    """An event that says what can still be read of one whose beginning is not there."""
+    found = _scan_usage(cut)
+    finish = _FINISH.search(cut)
+    data: dict[str, Any] = dict([found]) if found is not None else {}
+    if protocol is LlmProtocol.RESPONSES:
+        # Only a terminal event reports usage; it is the last, and larger than the window.
+        data = {"type": "response.completed", "response": data} if data else {}
+    elif protocol is LlmProtocol.MESSAGES:
+        data = {"type": "message_delta", **data} if data else {}
+    elif finish is not None:
+        name, reason = (group.decode() for group in finish.groups())
+        data["candidates" if name == "finishReason" else "choices"] = [{name: reason}]
+    elif data and protocol is LlmProtocol.CHAT:
+        data["choices"] = []
+    return [Event(0, None, compact(data))] if data else []
+
+
+def body_facts(protocol: LlmProtocol | None, body: bytes) -> Facts:
+    """The facts of a decoded answer that was not streamed.
+
+    Terminal is a JSON object that is whole and no error; of protocols that answer with other
+    bytes (speech, images) nothing is known, and the transport decides.
+    """
+    folds = protocol is not None and new_collector(protocol) is not None
+    if len(body) > WHOLE_ANSWER:
+        ends = body[-16:].rstrip().endswith((b"}", b"]"))
+        model = _top_string(body, "modelVersion" if protocol is LlmProtocol.GEMINI else "model")
+        found = _scan_usage(body[-STREAM_TAIL:]) or _scan_usage(body[:STREAM_HEAD])
+        usage = usage_of(protocol, dict([found])) if found is not None else NO_USAGE
+        return Facts(model, usage, ends or not folds, None)
+    value = parse_bytes(body)
+    data = as_dict(value[0] if isinstance(value, list) and value else value)
+    if value is INVALID or data is None:
+        return Facts(terminal=not folds)
+    if isinstance(value, list) and protocol is LlmProtocol.GEMINI:
+        return _facts(protocol, [Event(0, None, body.decode("utf-8", "replace"))])
+    inner = get_dict(data, "response") if protocol is LlmProtocol.GEMINI else {}
+    error = body_error(data)
+    return Facts(
+        model=result_model(inner or data),
+        usage=usage_of(protocol, inner or data),
+        terminal=error is None or error.startswith("blocked: "),
+        error=error,
+    )

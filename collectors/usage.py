@@ -1,0 +1,138 @@
+"""The same token counts for every protocol, from a folded or a non-streamed result.
+
+Pure. None is "not reported"; a 0 is one that the server said. `input` counts everything that was
+read, cached or not; `output` everything that was written, reasoning included.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from collectors.json_view import as_count, get_dict
+from collectors.protocol import LlmProtocol
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one exchange."""
+
+    input: int | None = None
+    """All input: fresh, read from a cache and written to one."""
+    output: int | None = None
+    """All output, reasoning included."""
+    cache_read: int | None = None
+    """Of the input: read from the prompt cache."""
+    cache_write: int | None = None
+    """Of the input: written to the prompt cache."""
+    reasoning: int | None = None
+    """Of the output: reasoning or thinking."""
+
+
+NO_USAGE = Usage()
+
+
+def usage_of(protocol: LlmProtocol | None, result: dict[str, Any] | None) -> Usage:
+    """The counts that the result reports. Never raises, never invents a 0."""
+    if not result:
+        return NO_USAGE
+    if protocol is LlmProtocol.MESSAGES:
+        return _messages(get_dict(result, "usage"))
+    if protocol is LlmProtocol.GEMINI or "usageMetadata" in result:
+        return _gemini(get_dict(result, "usageMetadata"))
+    return _openai(_openai_usage(result))
+
+
+def _sum(*counts: int | None) -> int | None:
+    """The sum of those that are known, None if none is."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _messages(usage: dict[str, Any]) -> Usage:
+    """Anthropic: input_tokens is the fresh part alone; cache reads and writes stand beside it.
+
+    Source: platform.claude.com, "Prompt caching", tracking cache performance: total input =
+    cache_read_input_tokens + cache_creation_input_tokens + input_tokens. Where the sum of the
+    writes is absent, `cache_creation` has them by their lifetime. output_tokens includes thinking.
+    """
+    read = as_count(usage.get("cache_read_input_tokens"))
+    write = as_count(usage.get("cache_creation_input_tokens"))
+    if write is None:
+        write = _sum(*(as_count(n) for n in get_dict(usage, "cache_creation").values()))
+    return Usage(
+        input=_sum(as_count(usage.get("input_tokens")), read, write),
+        output=as_count(usage.get("output_tokens")),
+        cache_read=read,
+        cache_write=write,
+        reasoning=as_count(get_dict(usage, "output_tokens_details").get("thinking_tokens")),
+    )
+
+
+def _openai_usage(result: dict[str, Any]) -> dict[str, Any]:
+    """Where OpenAI's kin put it: `usage`, Groq's `x_groq.usage`, a rerank's `meta.tokens`."""
+    return (
+        get_dict(result, "usage")
+        or get_dict(get_dict(result, "x_groq"), "usage")
+        or get_dict(get_dict(result, "meta"), "tokens")
+    )
+
+
+def _first(*counts: int | None) -> int | None:
+    return next((count for count in counts if count is not None), None)
+
+
+def _openai(usage: dict[str, Any]) -> Usage:
+    """OpenAI (Responses: input/output_tokens; Chat and the rest: prompt/completion_tokens).
+
+    Both include what was cached and what was reasoned: the details are "of which". Source: the
+    usage objects in OpenAI's API reference. Servers of the kind add: DeepSeek
+    prompt_cache_hit_tokens; OpenRouter cache_write_tokens. xAI counts reasoning beside the
+    completion; its total says so, and only then is it added.
+    """
+    input_details = get_dict(usage, "input_tokens_details") or get_dict(
+        usage, "prompt_tokens_details"
+    )
+    output_details = get_dict(usage, "output_tokens_details") or get_dict(
+        usage, "completion_tokens_details"
+    )
+    prompt = _first(as_count(usage.get("input_tokens")), as_count(usage.get("prompt_tokens")))
+    output = _first(as_count(usage.get("output_tokens")), as_count(usage.get("completion_tokens")))
+    reasoning = _first(
+        as_count(output_details.get("reasoning_tokens")), as_count(usage.get("reasoning_tokens"))
+    )
+    total = as_count(usage.get("total_tokens"))
+    if output is not None and prompt is not None and reasoning and total is not None:  # noqa: SIM102
+        if total == prompt + output + reasoning:
+            output += reasoning
+    return Usage(
+        input=prompt,
+        output=output,
+        cache_read=_first(
+            as_count(input_details.get("cached_tokens")),
+            as_count(usage.get("prompt_cache_hit_tokens")),
+            as_count(usage.get("cache_read_input_tokens")),
+            as_count(usage.get("cached_tokens")),
+        ),
+        cache_write=_first(
+            as_count(input_details.get("cache_write_tokens")),
+            as_count(input_details.get("cache_creation_tokens")),
+            as_count(usage.get("cache_creation_input_tokens")),
+        ),
+        reasoning=reasoning,
+    )
+
+
+def _gemini(usage: dict[str, Any]) -> Usage:
+    """Google: promptTokenCount includes cachedContentTokenCount; tool use, candidates and thoughts
+    stand beside each other. Source: UsageMetadata in the Gemini API reference (totalTokenCount is
+    their sum).
+    """
+    thoughts = as_count(usage.get("thoughtsTokenCount"))
+    return Usage(
+        input=_sum(
+            as_count(usage.get("promptTokenCount")),
+            as_count(usage.get("toolUsePromptTokenCount")),
+        ),
+        output=_sum(as_count(usage.get("candidatesTokenCount")), thoughts),
+        cache_read=as_count(usage.get("cachedContentTokenCount")),
+        reasoning=thoughts,
+    )
