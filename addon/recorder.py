@@ -34,7 +34,13 @@ from addon.exchange import (
     response_head,
 )
 from addon.link import Link, Opener
-from addon.surroundings import QuietServerLog, hang_up_in_order, listening, raise_tcp_timeout
+from addon.surroundings import (
+    QuietServerLog,
+    hang_up_in_order,
+    listening,
+    orphaned,
+    raise_tcp_timeout,
+)
 from addon.tap import Tap, after, before
 from collectors.protocol import detect
 from store.contract import Writer
@@ -305,6 +311,9 @@ class Recorder:
 
     def _tick(self) -> None:
         """Every TICK_S: end overdue exchanges, try for a store that is out of reach."""
+        if orphaned():
+            ctx.master.shutdown()
+            return
         self._tick_handle = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         with contextlib.suppress(exceptions.OptionsError):
             self._streams_requests = settings.streams_requests(self)

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 STORE = "flowtap_store"
 STREAM_REQUESTS = "flowtap_stream_requests"
 QUIET = "flowtap_quiet_server_log"
+PARENT = "flowtap_parent"
 
 STREAM_CHOICES = ("auto", "yes", "no")
 
@@ -67,6 +68,13 @@ def add_options(loader: Loader) -> None:
         True,
         "Show only warnings of mitmproxy's connection log (client connect, streaming response "
         "from ...). Writing it costs more than recording does. No effect with -v.",
+    )
+    loader.add_option(
+        PARENT,
+        int,
+        0,
+        "Stop in order once the process of this id is no longer the proxy's parent; 0 for never. "
+        "`flowtap` gives it to the proxy it starts, so that none is left behind.",
     )
     try:
         loader.master.options.process_deferred()

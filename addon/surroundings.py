@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 
 from mitmproxy import ctx
@@ -46,6 +47,12 @@ def hang_up_in_order() -> None:
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
         # Refused off the main thread, and on Windows.
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ctx.master.shutdown)
+
+
+def orphaned() -> bool:
+    """The process that started this proxy, and was to end it, is gone."""
+    parent = getattr(ctx.options, settings.PARENT)
+    return bool(parent) and os.getppid() != parent
 
 
 def raise_tcp_timeout() -> None:

@@ -43,7 +43,7 @@ class ProxyProcess:
             "--set",
             f"flowtap_store={root}",
             "--set",
-            "flowtap_with_parent=true",
+            f"flowtap_parent={os.getpid()}",
             "-p",
             str(self.port),
             *arguments,
