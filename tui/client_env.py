@@ -6,11 +6,12 @@ environment for a proxy only when told so.
 """
 
 import os
+import re
 import ssl
+import warnings
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from store.errors import StoreUnavailable
 from store.layout import write_beside
@@ -18,6 +19,8 @@ from store.layout import write_beside
 CONFDIR = "~/.mitmproxy"
 CA_FILE = "mitmproxy-ca-cert.pem"
 BUNDLE = "ca-bundle.pem"
+
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def client_environment(address: str, certificate: Path, bundle: Path) -> dict[str, str]:
@@ -49,16 +52,25 @@ def write_bundle(folder: Path, certificate: Path) -> Path:
     Roots of the proxy's own name but another key are left out: a client that tries those
     first reports a bad signature.
     """
-    ours = x509.load_pem_x509_certificate(certificate.read_bytes())
-    blocks = [ours.public_bytes(Encoding.PEM)]
+    ours = certificate.read_bytes()
+    name = _subject(ours)
     roots = _roots()
-    if roots is not None:
-        for root in x509.load_pem_x509_certificates(roots.read_bytes()):
-            if root.subject != ours.subject:
-                blocks.append(root.public_bytes(Encoding.PEM))
+    blocks = [] if roots is None else _PEM.findall(roots.read_bytes())
+    kept = [ours.strip(), *(block for block in blocks if _subject(block) != name)]
     bundle = folder / BUNDLE
-    write_beside(bundle, b"".join(blocks))
+    write_beside(bundle, b"\n".join(kept) + b"\n")
     return bundle
+
+
+def _subject(pem: bytes) -> x509.Name | None:
+    """Whose certificate it is; None for one that does not parse, which is the clients' business."""
+    with warnings.catch_warnings():
+        # Some roots in use break RFC 5280, and are trusted all the same.
+        warnings.simplefilter("ignore")
+        try:
+            return x509.load_pem_x509_certificate(pem).subject
+        except ValueError:
+            return None
 
 
 def _roots() -> Path | None:
