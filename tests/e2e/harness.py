@@ -557,8 +557,8 @@ def body_of(response: bytes) -> bytes:
 # -- the store ------------------------------------------------------------------------------------
 
 
-def new_store(path: Path, retention_s: int = 3600) -> Path:
-    """A store with KEY on and OFF_KEY off."""
+def new_store(path: Path, retention_s: int | None = 3600) -> Path:
+    """A store with KEY on (unless told otherwise) and OFF_KEY off."""
     store = open_store(str(path))
     try:
         store.add_key("work", KEY, retention_s)

@@ -1,0 +1,365 @@
+"""However an exchange ends: one record, with what had passed and who ended it. Real sockets."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from store.location import open_store
+from store.record import Record, State, Transport
+from tests.e2e.harness import (
+    DEADLINE_S,
+    KEY,
+    Call,
+    Client,
+    Proxy,
+    Upstream,
+    done,
+    new_store,
+    on_disk,
+    post,
+    records,
+    running,
+    sse,
+    wait_for,
+)
+
+HOST = "api.anthropic.com"
+HALF = b'event: message_start\ndata: {"type":"message_start","message":{"model":"m"}}\n\n'
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, Upstream]]:
+    """One proxy for the endings that leave it running."""
+    with running(tmp_path_factory.mktemp("endings"), sse()) as pair:
+        yield pair
+
+
+def half(then: Callable[[Call], None]) -> Callable[[Call], None]:
+    """An upstream that streams one event and then does that."""
+
+    def script(call: Call) -> None:
+        call.read_body()
+        call.start(headers=[("content-type", "text/event-stream")])
+        call.chunk(HALF)
+        then(call)
+
+    return script
+
+
+def nothing(then: Callable[[Call], None]) -> Callable[[Call], None]:
+    """An upstream that reads the request and then does that."""
+
+    def script(call: Call) -> None:
+        call.read_body()
+        then(call)
+
+    return script
+
+
+def client_waits(client: Client) -> None:
+    client.read_to_end()
+
+
+def client_closes(client: Client) -> None:
+    client.read_until(HALF)
+    client.close()
+
+
+def client_resets(client: Client) -> None:
+    client.read_until(HALF)
+    client.reset()
+
+
+ENDINGS: list[
+    tuple[str, Callable[[Call], None], Callable[[Client], None], Transport, str, bytes | None]
+] = [
+    ("client-closes", half(Call.wait_closed), client_closes, Transport.CLIENT_CLOSED,
+     "Client disconnected.", HALF),
+    ("client-resets", half(Call.wait_closed), client_resets, Transport.CLIENT_CLOSED,
+     "Client disconnected.", HALF),
+    ("upstream-cuts", half(Call.cut), client_waits, Transport.UPSTREAM_CLOSED,
+     "peer closed connection", HALF),
+    ("upstream-resets", half(Call.reset), client_waits, Transport.UPSTREAM_CLOSED,
+     "peer closed connection", HALF),
+    ("upstream-breaks-framing", half(lambda call: call.send(b"not a size\r\n")), client_waits,
+     Transport.UPSTREAM_ERROR, "protocol error", HALF),
+    ("upstream-closes-at-once", nothing(Call.cut), client_waits, Transport.UPSTREAM_CLOSED,
+     "server closed connection", None),
+    ("upstream-talks-nonsense", nothing(lambda call: call.send(b"what?\r\n\r\n")), client_waits,
+     Transport.UPSTREAM_ERROR, "Cannot parse HTTP response", None),
+]  # fmt: skip
+
+
+@pytest.mark.check(23, 24, 39, 40, 41)
+@pytest.mark.parametrize(
+    ("case", "script", "client_does", "transport", "error", "body"),
+    ENDINGS,
+    ids=[row[0] for row in ENDINGS],
+)
+def test_ending(
+    rig: tuple[Proxy, Upstream],
+    case: str,
+    script: Callable[[Call], None],
+    client_does: Callable[[Client], None],
+    transport: Transport,
+    error: str,
+    body: bytes | None,
+) -> None:
+    """`body` None: there was no response at all."""
+    proxy, upstream = rig
+    upstream.script = script
+    with Client(proxy, HOST) as client:
+        client.send(post(f"/v1/messages?case={case}", b'{"model":"m"}'))
+        client_does(client)
+    (record,) = done(proxy.store, f"case={case}")
+    assert transport is record.meta.transport
+    assert record.meta.error is not None
+    assert error in record.meta.error
+    assert b'{"model":"m"}' == record.request_body.data
+    if body is None:
+        assert record.response is None
+        assert record.meta.status is None
+    else:
+        assert 200 == record.meta.status
+    assert (body or b"") == record.response_body.data
+
+
+@pytest.mark.check(15, 24, 38)
+def test_a_cut_upload(rig: tuple[Proxy, Upstream]) -> None:
+    """The prefix that had passed is kept."""
+    proxy, upstream = rig
+    arrived = threading.Event()
+
+    def script(call: Call) -> None:
+        call.body = call.read_some()
+        arrived.set()
+        call.wait_closed()
+
+    upstream.script = script
+    with Client(proxy, HOST) as client:
+        client.send(post("/v1/messages?case=cut-upload", b"a prefix", length=1000))
+        assert arrived.wait(DEADLINE_S)
+        client.close()
+    (record,) = done(proxy.store, "case=cut-upload")
+    assert b"a prefix" == record.request_body.data
+    assert record.response is None
+    assert Transport.CLIENT_CLOSED is record.meta.transport
+    assert record.meta.error is not None
+    assert "received 8 bytes, expected 1000" in record.meta.error
+
+
+def test_an_early_answer(rig: tuple[Proxy, Upstream]) -> None:
+    """413 in mid-upload; the client never sends the rest, and leaves: the answer was whole."""
+    proxy, upstream = rig
+
+    def script(call: Call) -> None:
+        call.read_some()
+        call.answer(b"too large", 413)
+        call.wait_closed()
+
+    upstream.script = script
+    with Client(proxy, HOST) as client:
+        client.send(post("/v1/messages?case=early", b"a prefix", length=1000))
+        client.read_until(b"too large")
+        client.close()
+    (record,) = done(proxy.store, "case=early")
+    assert (413, b"too large") == (record.meta.status, record.response_body.data)
+    assert b"a prefix" == record.request_body.data
+    assert Transport.COMPLETE is record.meta.transport
+
+
+@pytest.mark.check(24)
+@pytest.mark.parametrize(("strategy", "expected"), [("eager", 0), ("lazy", 1)])
+def test_a_refused_upstream(tmp_path: Path, strategy: str, expected: int) -> None:
+    """mitmproxy's default connects before there is a request: then there is nothing to record."""
+    arguments = ["--set", f"connection_strategy={strategy}"]
+    with running(tmp_path, sse(), arguments) as (proxy, upstream):
+        upstream.refuse()
+        with Client(proxy, HOST) as client:
+            assert (502 if strategy == "eager" else 200) == client.connect_status
+            if expected:
+                client.send(post("/v1/messages?case=refused", b"{}"))
+                assert b" 502 " in client.read_to_end()
+        assert 0 == proxy.stop()
+        found = records(proxy.store)
+    assert expected == len(found)
+    for record in found:
+        assert Transport.UPSTREAM_ERROR is record.meta.transport
+        assert record.response is None
+        assert record.meta.error is not None
+        assert "Connect call failed" in record.meta.error
+        assert HOST == record.meta.host
+
+
+def stream_half(proxy: Proxy, client: Client, path: str = "/v1/messages") -> None:
+    """Until half a stream is with the client, and on disk in flight."""
+    client.send(post(path, b'{"model":"m"}'))
+    client.read_until(HALF)
+
+    def written() -> bool:
+        return any(HALF == record.response_body.data for record in records(proxy.store, path))
+
+    wait_for(written, "the chunk in the record in flight")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_an_orderly_stop(tmp_path: Path, number: signal.Signals) -> None:
+    """In mid-stream, one of two: both are ended and written before the process exits; a closed
+    terminal is no exception."""
+    with running(tmp_path, half(Call.wait_closed)) as (proxy, upstream):
+        with Client(proxy, HOST) as client:
+            stream_half(proxy, client, "/v1/messages?case=streaming")
+            upstream.script = nothing(Call.wait_closed)
+            with Client(proxy, HOST) as waiting:
+                waiting.send(post("/v1/messages?case=waiting", b"{}"))
+                wait_for(lambda: records(proxy.store, "case=waiting"), "the second record")
+                assert 0 == proxy.signal(number)
+        found: dict[str, Record] = {r.meta.path.partition("=")[2]: r for r in records(proxy.store)}
+    assert {"streaming", "waiting"} == set(found)
+    for record in found.values():
+        assert State.DONE is record.meta.state
+        assert Transport.PROXY_SHUTDOWN is record.meta.transport
+        assert "The proxy was stopped." == record.meta.error
+    assert HALF == found["streaming"].response_body.data
+    assert found["waiting"].response is None
+
+
+def test_kill_9(tmp_path: Path) -> None:
+    """No hook runs: the next start makes a record of what was on disk."""
+    store = new_store(tmp_path / "store")
+    with Upstream(half(Call.wait_closed)) as upstream:
+        with Proxy(store, tmp_path / "confdir", upstream) as proxy, Client(proxy, HOST) as client:
+            stream_half(proxy, client)
+            proxy.kill()
+        with Proxy(store, tmp_path / "confdir", upstream):
+            (record,) = done(store)
+    assert Transport.RECOVERED is record.meta.transport
+    assert b'{"model":"m"}' == record.request_body.data
+    assert HALF == record.response_body.data
+
+
+@pytest.mark.check(2, 37)
+def test_switched_off_in_flight(tmp_path: Path) -> None:
+    """The retention is asked again at the end: the record is discarded, the client has its answer."""
+    gate = threading.Event()
+
+    def last(call: Call) -> None:
+        assert gate.wait(DEADLINE_S)
+        call.chunk(b"data: last\n\n")
+        call.finish()
+
+    with running(tmp_path, half(last)) as (proxy, _):
+        with Client(proxy, HOST) as client:
+            stream_half(proxy, client)
+            store = open_store(str(proxy.store))
+            try:
+                store.set_retention("work", None)
+            finally:
+                store.close()
+            gate.set()
+            client.read_until(b"data: last\n\n\r\n0\r\n\r\n")
+        proxy.stop()
+        assert [] == records(proxy.store)
+        assert [] == on_disk(proxy.store, HALF)
+
+
+@pytest.mark.check(2, 4, 7)
+def test_switched_on_while_running(tmp_path: Path) -> None:
+    """A key switched on by another process is recorded from then on, without a restart."""
+    path = new_store(tmp_path / "store", None)
+    with (
+        Upstream(lambda call: call.answer(call.read_body())) as upstream,
+        Proxy(path, tmp_path / "confdir", upstream) as proxy,
+        proxy.httpx() as client,
+    ):
+
+        def call(case: str) -> bool:
+            url = f"https://{HOST}/v1/messages?case={case}"
+            client.post(url, content=b"{}", headers={"x-api-key": KEY})
+            return bool(records(path, f"case={case}"))
+
+        assert "flowtap: recording 0 keys" in proxy.log
+        call("off")
+        store = open_store(str(path))
+        try:
+            store.set_retention("work", 3600)
+        finally:
+            store.close()
+        wait_for(lambda: call("on"), "a record")
+        assert 0 == proxy.stop()
+        assert [] == records(path, "case=off")
+
+
+@pytest.mark.check(15)
+def test_options_that_need_the_whole_request_work(tmp_path: Path) -> None:
+    """A blocked call is blocked, and recorded as blocked: auto does not stream then."""
+    arguments = ["--set", "block_list=:~u blocked:403"]
+    with running(tmp_path, lambda c: c.answer(c.read_body()), arguments) as (proxy, upstream):
+        with proxy.httpx() as client:
+            for path, status in (("/v1/messages?blocked", 403), ("/v1/messages?passes", 200)):
+                response = client.post(
+                    f"https://{HOST}{path}", content=b"body", headers={"x-api-key": KEY}
+                )
+                assert status == response.status_code
+        assert ["/v1/messages?passes"] == [call.path for call in upstream.calls]
+        (passed,) = done(proxy.store, "passes")
+        assert (b"body", b"body") == (passed.request_body.data, passed.response_body.data)
+        proxy.stop()
+
+
+@pytest.mark.check(43, 45)
+@pytest.mark.parametrize("broken", ["begin", "recording"])
+def test_a_broken_store_harms_nothing(
+    tmp_path: Path, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call to the store raises: same bytes to both sides, and the log says it, once."""
+    monkeypatch.setenv("FLOWTAP_TEST_BROKEN", broken)
+
+    def script(call: Call) -> None:
+        body = call.read_body()
+        call.start(headers=[("content-type", "text/event-stream")])
+        for n in range(5):
+            call.chunk(b"data: %s %d\n\n" % (body, n))
+        call.finish()
+
+    addon = Path(__file__).with_name("broken_store.py")
+    with (
+        Upstream(script) as upstream,
+        Proxy(tmp_path / "none", tmp_path / "confdir", upstream, script=addon) as proxy,
+        proxy.httpx() as client,
+    ):
+        for n in range(3):
+            response = client.post(
+                f"https://{HOST}/v1/messages", content=b"call-%d" % n, headers={"x-api-key": KEY}
+            )
+            expected = b"".join(b"data: call-%d %d\n\n" % (n, m) for m in range(5))
+            assert expected == response.content
+        assert [b"call-0", b"call-1", b"call-2"] == [call.body for call in upstream.calls]
+        proxy.stop()
+    assert 1 == proxy.log.count("recording failed, the traffic is not affected")
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("flowtap_stroe=x", "unknown option: flowtap_stroe"),
+        ("flowtap_stream_requests=maybe", "must be one of auto, yes, no"),
+        ("flowtap_quiet_server_log=yes", "flowtap_quiet_server_log"),
+        ("flowtap_store={file}", "is not a directory"),
+    ],
+)
+def test_a_wrong_option_stops_the_start(tmp_path: Path, argument: str, said: str) -> None:
+    """Exit status 1 and a message that names it, instead of a proxy that does not record."""
+    file = tmp_path / "file"
+    file.touch()
+    arguments = ["--set", argument.format(file=file)]
+    with Upstream(sse()) as upstream:
+        with Proxy(
+            tmp_path / "store", tmp_path / "confdir", upstream, arguments, ready="flowtap: "
+        ) as proxy:
+            assert 1 == proxy.process.wait(DEADLINE_S)
+        assert said in proxy.log
+        assert "Traceback" not in proxy.log
