@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from store.errors import StoreError, StoreUnavailable
@@ -30,10 +30,16 @@ class ProxyProcess:
     """One child proxy on a store. Use as a context: at its end the proxy is stopped."""
 
     def __init__(
-        self, root: Path, *, port: int | None = None, arguments: Sequence[str] = ()
+        self,
+        root: Path,
+        *,
+        port: int | None = None,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`port` None: 8080, or a free one where that is taken."""
+        """`port` None: 8080, or a free one where that is taken; `environment` comes on top of ours."""
         self._root = root
+        self._environment = os.environ | (environment or {})
         self.port = port if port is not None else (PORT if _is_free(PORT) else 0)
         self._arguments = [
             sys.executable,
@@ -72,6 +78,7 @@ class ProxyProcess:
             # A group of its own: ctrl-c is for the command beside it, and stop() is for the proxy.
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments
                 self._arguments,
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=fd,
                 stderr=subprocess.STDOUT,
