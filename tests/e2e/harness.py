@@ -284,8 +284,19 @@ class Upstream:
             self._open.add(sock)
             self._spawn(self._serve, sock)
 
-    def _serve(self, sock: socket.socket) -> None:
+    def _talk(self, sock: socket.socket) -> None:
         buffered = b""
+        while True:
+            call = Call(sock, buffered)
+            if not call.read_head():
+                return
+            self.calls.append(call)
+            self.script(call)
+            if call.closed:
+                return
+            buffered = call.rest()
+
+    def _serve(self, sock: socket.socket) -> None:
         try:
             if self._context is not None:
                 self._open.discard(sock)
@@ -293,15 +304,7 @@ class Upstream:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     sock = self._context.wrap_socket(sock, server_side=True)
                 self._open.add(sock)
-            while True:
-                call = Call(sock, buffered)
-                if not call.read_head():
-                    return
-                self.calls.append(call)
-                self.script(call)
-                if call.closed:
-                    return
-                buffered = call.rest()
+            self._talk(sock)
         except (OSError, Gone):
             return
         except BaseException as error:
@@ -350,6 +353,8 @@ class Proxy:
         }
         self._ready = ready
         self._lines: list[str] = []
+        self.listening = r"listening at 127\.0\.0\.1:(\d+)"
+        """How the log tells the port."""
         self.port = 0
 
     def __enter__(self) -> Self:
@@ -367,7 +372,7 @@ class Proxy:
         self._reader.start()
         try:
             self.wait_log(self._ready)
-            found = re.search(r"listening at 127\.0\.0\.1:(\d+)", self.log)
+            found = re.search(self.listening, self.log)
             assert found is not None, self.log
             self.port = int(found[1])
         except BaseException:

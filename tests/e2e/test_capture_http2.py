@@ -1,0 +1,119 @@
+"""HTTP/2 on both legs: streams of one connection, resets of either side, GOAWAY."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from store.record import Transport
+from tests.e2e.harness import Proxy, done, new_store
+from tests.e2e.http2 import H2Client, H2Upstream, Stream
+
+HOST = "api.openai.com"
+FIRST = b'data: {"object":"chat.completion.chunk"}\n\n'
+LAST = b"data: [DONE]\n\n"
+
+
+def whole(stream: Stream) -> None:
+    """Two events with an empty DATA frame between."""
+    stream.start()
+    stream.chunk(FIRST)
+    stream.chunk(b"")
+    stream.chunk(LAST)
+    stream.finish()
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, H2Upstream]]:
+    """One proxy and one upstream for this file."""
+    folder = tmp_path_factory.mktemp("http2")
+    store = new_store(folder / "store")
+    with H2Upstream(whole) as upstream, Proxy(store, folder / "confdir", upstream) as proxy:
+        yield proxy, upstream
+
+
+@pytest.mark.check(12, 18, 31)
+def test_a_whole_answer(rig: tuple[Proxy, H2Upstream]) -> None:
+    """No Host header: the authority is the host. Names stay lower case, cookies stay two."""
+    proxy, upstream = rig
+    upstream.streams = whole
+    with H2Client(proxy, HOST) as client:
+        stream = client.post("/v1/chat/completions?case=whole", b'{"model":"m"}')
+        assert "end" == client.read_stream(stream)
+        assert FIRST + LAST == client.bodies[stream]
+    assert b'{"model":"m"}' == upstream.seen[-1].body
+    (record,) = done(proxy.store, "case=whole")
+    assert ("https", HOST, 443) == (record.request.scheme, record.request.host, record.request.port)
+    assert "HTTP/2.0" == record.request.http_version
+    assert ((b"cookie", b"a=1"), (b"cookie", b"b=2")) == record.request.headers[-2:]
+    assert b'{"model":"m"}' == record.request_body.data
+    assert [FIRST, LAST] == [data for _, data in record.response_body.chunks()]
+    assert Transport.COMPLETE is record.meta.transport
+
+
+@pytest.mark.check(12)
+def test_streams_of_one_connection(rig: tuple[Proxy, H2Upstream]) -> None:
+    """Four at once; each record has its own bytes."""
+    proxy, upstream = rig
+
+    def script(stream: Stream) -> None:
+        stream.start()
+        stream.chunk(b"data: " + stream.body + b"\n\n")
+        stream.finish()
+
+    upstream.streams = script
+    with H2Client(proxy, HOST) as client:
+        streams = [
+            client.post("/v1/chat/completions?case=several", b"body-%d" % n) for n in range(4)
+        ]
+        assert ["end"] * 4 == [client.read_stream(stream) for stream in streams]
+    found = done(proxy.store, "case=several", 4)
+    assert {b"body-%d" % n: b"data: body-%d\n\n" % n for n in range(4)} == {
+        record.request_body.data: record.response_body.data for record in found
+    }
+
+
+def start_only(stream: Stream) -> None:
+    stream.start()
+    stream.chunk(FIRST)
+
+
+def then(end: Callable[[Stream], None]) -> Callable[[Stream], None]:
+    def script(stream: Stream) -> None:
+        start_only(stream)
+        end(stream)
+
+    return script
+
+
+@pytest.mark.check(40, 41)
+@pytest.mark.parametrize(
+    ("case", "script", "cancels", "transport", "error"),
+    [
+        ("client-cancels", start_only, True, Transport.CLIENT_CLOSED, "CANCEL"),
+        ("upstream-resets", then(Stream.reset), False, Transport.UPSTREAM_ERROR, "INTERNAL_ERROR"),
+        ("upstream-goes-away", then(Stream.go_away), False, Transport.UPSTREAM_CLOSED, "closed"),
+    ],
+)
+def test_ending(
+    rig: tuple[Proxy, H2Upstream],
+    case: str,
+    script: Callable[[Stream], None],
+    cancels: bool,
+    transport: Transport,
+    error: str,
+) -> None:
+    """mitmproxy says `stream reset by client` of both sides; the record does not."""
+    proxy, upstream = rig
+    upstream.streams = script
+    with H2Client(proxy, HOST) as client:
+        stream = client.post(f"/v1/chat/completions?case={case}", b"{}")
+        if cancels:
+            assert "" == client.read_stream(stream, FIRST)
+            client.cancel(stream)
+        else:
+            assert client.read_stream(stream) in ("reset", "closed")
+        (record,) = done(proxy.store, f"case={case}")
+    assert transport is record.meta.transport
+    assert record.meta.error is not None
+    assert error in record.meta.error
+    assert FIRST == record.response_body.data
