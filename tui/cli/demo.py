@@ -198,4 +198,4 @@ def _told(found: list[RecordMeta]) -> str:
 
 
 def _count(tokens: int | None) -> str:
-    return "–" if tokens is None else str(tokens)
+    return "-" if tokens is None else str(tokens)
