@@ -7,7 +7,7 @@ Times are arguments; only the randomness comes from outside.
 
 import threading
 
-from ulid import ULID, ULIDGenerator
+from ulid import ULIDGenerator
 
 
 class IdSource:
@@ -33,13 +33,3 @@ class IdSource:
                 # at the very end of the range. The next millisecond is free.
                 self._last_ms += 1
                 return str(self._generator.generate(self._last_ms))
-
-
-def id_bytes(record_id: str) -> bytes:
-    """The id's 16 bytes, as frames carry it."""
-    return ULID.from_str(record_id).bytes
-
-
-def started_ms(record_id: str) -> int:
-    """The epoch milliseconds an id was minted at."""
-    return ULID.from_str(record_id).milliseconds

@@ -10,9 +10,8 @@ from typing import Any
 from store.codec import pack_json, request_json, response_json
 from store.frames import Kind, pack
 from store.handover import Call, LocalRecording, Queued
-from store.ids import id_bytes
 from store.parts import MappedChunks, PartFiles
-from store.record import RecordMeta, ResponseHead, Transport
+from store.record import RecordMeta, ResponseHead, Transport, id_bytes
 from store.summary import begun
 
 _CHUNKS = (Kind.REQUEST, Kind.RESPONSE)
