@@ -213,7 +213,7 @@ class GeminiCollector(Collector):
         result = dict(self._top)
         candidates = sorted(self._candidates.items())
         if candidates:
-            result = {"candidates": [self._result(*item) for item in candidates], **result}
+            result = {"candidates": [self._result(item) for _, item in candidates], **result}
         if any(candidate.call is not None for _, candidate in candidates):
             notes.append("a function call is not whole")
         truncated = not self.terminal or self._error is not None
@@ -223,7 +223,7 @@ class GeminiCollector(Collector):
         return self._finish(result, truncated, tuple(notes), error)
 
     @staticmethod
-    def _result(index: int, candidate: _Candidate) -> dict[str, Any]:
+    def _result(candidate: _Candidate) -> dict[str, Any]:
         result: dict[str, Any] = {}
         if candidate.content is not None:
             content = dict(candidate.content)
@@ -233,8 +233,6 @@ class GeminiCollector(Collector):
         if candidate.finish is not None:
             result["finishReason"] = candidate.finish
         result.update({key: freeze(value) for key, value in candidate.fields.items()})
-        if index:
-            result["index"] = index
         return result
 
 
