@@ -9,6 +9,7 @@ bytes: mitmproxy's `headers.get` decodes and lowers every name at each look-up a
 sixteen times as much.
 """
 
+from operator import itemgetter
 from urllib.parse import unquote_to_bytes
 
 from store.record import Headers
@@ -45,8 +46,8 @@ def credentials(headers: Headers, path: str) -> list[bytes]:
     if "key=" in path:
         found += ((_QUERY_RANK, value) for value in _from_query(path))
     if len(found) > 1:
-        found.sort(key=lambda pair: pair[0])
-    return list(dict.fromkeys(value for _, value in found if value))
+        found.sort(key=itemgetter(0))
+    return list(dict.fromkeys([value for _, value in found if value]))
 
 
 def _from_query(path: str) -> list[bytes]:

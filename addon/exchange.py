@@ -14,7 +14,7 @@ from mitmproxy.http import HTTPFlow, Request, Response
 
 from addon.tap import Tap
 from store.contract import Recording
-from store.record import Headers, RequestHead, ResponseHead, Transport, header
+from store.record import RequestHead, ResponseHead, Transport, header
 
 ERROR_CAP = 500
 """A line of error is never longer: one row on screen, one cell of the index."""
@@ -88,25 +88,30 @@ def method_of(request: Request) -> str:
     return request.data.method.decode("latin-1")
 
 
-def request_head(request: Request) -> RequestHead:
-    """What the client asked. `:authority` or `Host` name the host, since mitmproxy's own field
-    is where the connection goes: an address in transparent mode, anything after a redirect."""
+def asked(request: Request) -> tuple[str, int]:
+    """The host and port the client asked for: those of `:authority` or `Host`, since mitmproxy's
+    own fields are where the connection goes, an address in transparent mode, anything after a
+    redirect. A port that is not named is the scheme's."""
     data = request.data
-    headers: Headers = tuple(data.headers.fields)
-    scheme = data.scheme.decode("latin-1")
-    host, port = data.host, data.port
-    named = _AUTHORITY.match(data.authority or header(headers, b"host") or b"")
-    if named is not None:
-        host = named[1].decode("ascii").strip("[]")
-        port = int(named[2]) if named[2] else (80 if scheme == "http" else 443)
+    named = _AUTHORITY.match(data.authority or header(data.headers.fields, b"host") or b"")
+    if named is None:
+        return data.host, data.port
+    default = 80 if data.scheme == b"http" else 443
+    return named[1].decode("ascii").strip("[]"), int(named[2]) if named[2] else default
+
+
+def request_head(request: Request) -> RequestHead:
+    """What the client asked."""
+    data = request.data
+    host, port = asked(request)
     return RequestHead(
         method=method_of(request),
-        scheme=scheme,
+        scheme=data.scheme.decode("latin-1"),
         host=host,
         port=port,
         path=path_of(request),
         http_version=data.http_version.decode("latin-1"),
-        headers=headers,
+        headers=tuple(data.headers.fields),
     )
 
 

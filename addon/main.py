@@ -34,9 +34,8 @@ def _mend_sys_path() -> None:
 def _addons() -> list[Any]:
     """The recorder; or none and an error, which stops mitmproxy's start."""
     try:
-        from store.location import open_store
-
         from addon.recorder import Recorder
+        from store.location import open_store
     except ModuleNotFoundError as error:
         logging.getLogger(__name__).error(
             "flowtap: the Python that runs mitmproxy (%s) has no %s. Install flowtap there: "

@@ -26,6 +26,7 @@ from addon.complaints import Complaints
 from addon.credential import credentials, fingerprint
 from addon.exchange import (
     Exchange,
+    asked,
     ending,
     error_line,
     method_of,
@@ -45,7 +46,7 @@ from addon.tap import Tap, after, before
 from collectors.protocol import detect
 from store.contract import Writer
 from store.errors import BadInput
-from store.record import Headers, Key, Transport
+from store.record import Key, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -147,10 +148,10 @@ class Recorder:
             return
         counters = writer.counters
         counters.seen += 1
-        headers = flow.request.headers.fields
-        key = self._key(writer, headers, path)
+        found = credentials(flow.request.headers.fields, path)
+        key = self._key(writer, found)
         if key is None:
-            self._unmatched(writer, flow, headers, path)
+            self._unmatched(writer, flow, found)
             return
         self._begin(writer, key, flow, protocol.value)
 
@@ -285,22 +286,21 @@ class Recorder:
 
     # -- keys ---------------------------------------------------------------------------------
 
-    def _key(self, writer: Writer, headers: Headers, path: str) -> Key | None:
+    def _key(self, writer: Writer, found: list[bytes]) -> Key | None:
         """The key of the first credential that has one which is on."""
         keys = writer.keys
-        for credential in credentials(headers, path):
+        for credential in found:
             key = keys.match(credential)
             if key is not None and key.retention_s is not None:
                 return key
         return None
 
-    def _unmatched(self, writer: Writer, flow: http.HTTPFlow, headers: Headers, path: str) -> None:
+    def _unmatched(self, writer: Writer, flow: http.HTTPFlow, found: list[bytes]) -> None:
         """Count it and say whose it was: how a user finds out why a call is not recorded."""
-        found = credentials(headers, path)
         counters = writer.counters
         counters.unmatched += 1
         counters.last_unmatched_ms = time.time_ns() // 1_000_000
-        counters.last_unmatched_host = request_head(flow.request).host
+        counters.last_unmatched_host = asked(flow.request)[0]
         counters.last_unmatched_fingerprint = fingerprint(found[0]) if found else None
 
     # -- upkeep -------------------------------------------------------------------------------
