@@ -297,7 +297,7 @@ def test_table(row: Row) -> None:
             ],
             {
                 "candidates": [
-                    {"content": {"parts": [said("a")]}, "finishReason": "STOP"},
+                    {"index": 0, "content": {"parts": [said("a")]}, "finishReason": "STOP"},
                     {"content": {"parts": [said("bB")]}, "finishReason": "MAX_TOKENS", "index": 1},
                 ]
             },
