@@ -16,6 +16,7 @@ from textual.message import Message
 from store.contract import PAGE, PAGE_CAP, Counts, Reader
 from store.errors import StoreError
 from store.record import Key, ProxyStatus, RecordMeta
+from tui.feed import CAPACITY
 from tui.source import Source
 
 INTERVAL_S = 0.1
@@ -160,10 +161,10 @@ class Follow:
         self._count_wanted = True
         self._counting: asyncio.Task[None] | None = None
 
-    def watch(self, key_id: str | None) -> None:
-        """Show another key (None: all); its list is read at once."""
+    def watch(self, key_id: str | None, reach: str | None = None) -> None:
+        """Show another key (None: all); its list is read at once, down to `reach` if it can be."""
         self._key_id = key_id
-        self._reach = None
+        self._reach = reach
         self.read_again()
 
     def read_again(self) -> None:
@@ -309,6 +310,6 @@ def _read_list(reader: Reader, found: _Round, key_id: str | None, reach: str | N
         batch = reader.records(key_id=key_id, before=before, limit=limit)
         rows += batch
         found.whole = len(batch) < limit
-        if found.whole or reach is None or batch[-1].id <= reach:
+        if found.whole or reach is None or batch[-1].id <= reach or len(rows) >= CAPACITY:
             found.rows = rows
             return

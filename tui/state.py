@@ -1,0 +1,170 @@
+"""What the UI knows of the recording around it, in words: live, paused, gone, why nothing is there. Pure.
+
+The texts are the product's (a test has each); colours are named by `Tone`. What comes from
+another process (an error, a host) is escaped here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from store.record import Key, ProxyStatus
+from tui.format import Tone, age, clock, plural
+from tui.safe_text import escape
+
+CA_FILE = "~/.mitmproxy/mitmproxy-ca-cert.pem"
+DEFAULT_ADDRESS = "127.0.0.1:8080"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that the words below depend on."""
+
+    now_ms: int
+    place: str = ""
+    """The store's location, as the user gave it."""
+    opened: bool = False
+    """The store was read at least once."""
+    lost: str | None = None
+    """Why the store cannot be read now."""
+    keys: tuple[Key, ...] = ()
+    proxies: tuple[ProxyStatus, ...] = ()
+    records: int = 0
+    """Of all that may be shown."""
+    paused: bool = False
+    held: int = 0
+    """News that came while paused."""
+    unseen: int = 0
+    """New rows above, while not following."""
+    following: bool = True
+
+
+def alive(proxies: Sequence[ProxyStatus]) -> ProxyStatus | None:
+    """The proxy that records now: the living one with the newest heartbeat."""
+    return max(
+        (proxy for proxy in proxies if proxy.alive), key=lambda p: p.heartbeat_ms, default=None
+    )
+
+
+def headline(view: View) -> tuple[str, Tone]:
+    """The state in the status bar."""
+    if view.lost is not None:
+        return f"✗ STORE: {escape(view.lost)} (retrying 1s)", Tone.ERROR
+    if not view.opened:
+        return "… OPENING", Tone.NEUTRAL
+    if view.paused:
+        return "‖ PAUSED" + (f" +{view.held} new" if view.held else ""), Tone.WARNING
+    proxy = alive(view.proxies)
+    if proxy is None and view.proxies:
+        gone = max(view.proxies, key=lambda p: p.heartbeat_ms)
+        return f"○ PROXY GONE since {clock(gone.heartbeat_ms)} (pid {gone.pid})", Tone.ERROR
+    if proxy is None:
+        return ("○ NO PROXY" if view.records else "○ WAITING"), Tone.WARNING
+    if proxy.error:
+        return f"▲ LOSING RECORDS: {escape(proxy.error)}", Tone.ERROR
+    if not view.records:
+        return "○ WAITING", Tone.WARNING
+    return "● LIVE", Tone.OK
+
+
+def losses(view: View) -> str:
+    """What could not be kept, or nothing."""
+    lost = sum(proxy.lost_records for proxy in view.proxies)
+    return f"{plural(lost, 'record')} lost" if lost else ""
+
+
+def follow_mark(view: View) -> tuple[str, Tone]:
+    """The right end of the status bar."""
+    if view.following and not view.paused:
+        return "↓ follow", Tone.OK
+    if view.unseen:
+        return f"+{view.unseen} new ↑", Tone.LIVE
+    return "f follow", Tone.NEUTRAL
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the diagnosis: a mark, what it is about, what was found, what to do."""
+
+    mark: str
+    tone: Tone
+    about: str
+    found: str
+    todo: str = ""
+
+
+def findings(view: View) -> list[Finding]:
+    """Why the list is empty, in the order in which things must be right."""
+    return [_store(view), _proxy(view), _keys(view), *_traffic(view)]
+
+
+def _store(view: View) -> Finding:
+    if view.lost is not None:
+        return Finding("✗", Tone.ERROR, "store", escape(view.lost), "retrying every second")
+    if not view.opened:
+        return Finding("…", Tone.NEUTRAL, "store", "Opening store…")
+    return Finding("✓", Tone.OK, "store", f"ready, {plural(view.records, 'record')}")
+
+
+def _proxy(view: View) -> Finding:
+    proxy = alive(view.proxies)
+    if proxy is not None:
+        beat = age(proxy.heartbeat_ms, view.now_ms)
+        if proxy.error:
+            return Finding("✗", Tone.ERROR, "proxy", f"losing records: {escape(proxy.error)}")
+        listening = f"last heartbeat {beat}, listening on {escape(proxy.address)}"
+        return Finding("✓", Tone.OK, "proxy", listening)
+    if view.proxies:
+        gone = max(view.proxies, key=lambda p: p.heartbeat_ms)
+        since = f"gone since {clock(gone.heartbeat_ms)} (pid {gone.pid})"
+        return Finding("✗", Tone.ERROR, "proxy", since, "flowtap proxy")
+    return Finding("✗", Tone.ERROR, "proxy", "none has recorded here", "flowtap proxy")
+
+
+def _keys(view: View) -> Finding:
+    on = sum(key.retention_s is not None for key in view.keys)
+    found = f"{on} of {plural(len(view.keys), 'key')} opted in"
+    if on:
+        return Finding("✓", Tone.OK, "keys", found)
+    todo = "flowtap keys set NAME --retention 24h"
+    if not view.keys:
+        todo = "flowtap keys add NAME --retention 24h"
+    return Finding("✗", Tone.ERROR, "keys", found, todo)
+
+
+def _traffic(view: View) -> list[Finding]:
+    seen = sum(proxy.seen for proxy in view.proxies)
+    unmatched = sum(proxy.unmatched for proxy in view.proxies)
+    if not seen:
+        return [Finding("·", Tone.NEUTRAL, "traffic", "no LLM request seen yet")]
+    requests = plural(seen, "LLM request")
+    if not unmatched:
+        return [Finding("✓", Tone.OK, "traffic", f"{requests} seen, all of opted-in keys")]
+    some = "none" if unmatched >= seen else f"{seen - unmatched}"
+    lines = [
+        Finding("▲", Tone.WARNING, "traffic", f"{requests} seen, {some} matched an opted-in key")
+    ]
+    last = max(
+        (proxy for proxy in view.proxies if proxy.last_unmatched_ms is not None),
+        key=lambda proxy: proxy.last_unmatched_ms or 0,
+        default=None,
+    )
+    if last is not None and last.last_unmatched_ms is not None:
+        host = escape(last.last_unmatched_host or "")
+        fingerprint = escape(last.last_unmatched_fingerprint or "no key")
+        when = age(last.last_unmatched_ms, view.now_ms)
+        lines.append(Finding(" ", Tone.NEUTRAL, "", f"last: {host}  {fingerprint}  {when}"))
+    return lines
+
+
+def client_lines(view: View) -> list[str]:
+    """What to type in the client's shell so that it goes through the proxy."""
+    proxy = alive(view.proxies)
+    address = (proxy.address if proxy else "").partition(",")[0].strip() or DEFAULT_ADDRESS
+    host, _, port = address.rpartition(":")
+    if host in ("", "0.0.0.0", "*", "::", "[::]"):  # noqa: S104
+        host = "127.0.0.1"
+    return [
+        f"export HTTPS_PROXY=http://{escape(host)}:{escape(port)}",
+        f"export NODE_EXTRA_CA_CERTS={CA_FILE}   # Node",
+        f"export SSL_CERT_FILE={CA_FILE}         # Python",
+    ]
