@@ -98,27 +98,33 @@ class _Brotli:
     def __init__(self) -> None:
         self._object = brotli.Decompressor()
         self._rest = b""
-
-    @property
-    def waiting(self) -> bool:
-        return not self._object.can_accept_more_data() or bool(self._rest)
+        self.waiting = False
 
     @property
     def whole(self) -> bool:
         return bool(self._object.is_finished())
 
     def feed(self, data: bytes, limit: int) -> bytes:
-        if self._object.is_finished():
-            return b""
+        out: list[bytes] = []
+        size = 0
+        self._rest += data
         try:
-            if not self._object.can_accept_more_data():
-                # Output is waiting inside; input must wait too.
-                self._rest += data
-                return bytes(self._object.process(b"", output_buffer_limit=limit))
-            data, self._rest = self._rest + data, b""
-            return bytes(self._object.process(data, output_buffer_limit=limit))
+            while size < limit and not self._object.is_finished():
+                # Output may wait inside (always 32 KB at most are given at once): while it must,
+                # no input is taken; and when none is left, asking with none gives the last of it.
+                piece = b""
+                if self._object.can_accept_more_data():
+                    piece, self._rest = self._rest, b""
+                decoded = self._object.process(piece, output_buffer_limit=limit - size)
+                if not decoded and not piece:
+                    self.waiting = False
+                    return b"".join(out)
+                out.append(decoded)
+                size += len(decoded)
         except brotli.error as error:
-            raise _Bad(b"", error) from None
+            raise _Bad(b"".join(out), error) from None
+        self.waiting = not self._object.is_finished()
+        return b"".join(out)
 
 
 class _Zstd:
