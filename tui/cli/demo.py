@@ -10,8 +10,8 @@ import click
 from store.errors import BadInput, StoreUnavailable
 from store.location import open_reader
 from store.record import RecordMeta, State
+from tui.demo.play import Play
 from tui.demo.stage import Stage, begin, performing, prepared
-from tui.demo.streams import Play
 
 SETTLE_S = 20.0
 

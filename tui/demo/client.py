@@ -5,7 +5,7 @@ import json
 import ssl
 from pathlib import Path
 
-from tui.demo.streams import Ending, Play
+from tui.demo.play import Ending, Play
 from tui.demo.upstream import PLAY_HEADER
 
 TIMEOUT_S = 30.0

@@ -11,7 +11,8 @@ from store.location import open_store
 from tui.client_env import CA_FILE
 from tui.demo import redirect_script
 from tui.demo.client import perform
-from tui.demo.streams import CI_SECRET, LAPTOP_SECRET, Play, plays
+from tui.demo.play import CI_SECRET, LAPTOP_SECRET, Play
+from tui.demo.streams import plays
 from tui.demo.upstream import Upstream
 from tui.proxy_process import ProxyProcess
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tui.demo.streams import Ending, Play
+from tui.demo.play import Ending, Play
 
 PLAY_HEADER = "x-demo-play"
 """Which play a request asks for; several have the same path."""
