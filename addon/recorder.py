@@ -80,6 +80,7 @@ class Recorder:
         self._server_log = QuietServerLog()
         self._tick_handle: asyncio.TimerHandle | None = None
         self._complaints = Complaints()
+        self._addresses: list[str] = []
         self.failures = 0
         """How often a hook or a tap raised; the calls went on."""
 
@@ -101,15 +102,15 @@ class Recorder:
         if misspelt := settings.unknown():
             logger.error("flowtap: unknown option: %s", ", ".join(misspelt))
             return
-        try:
-            self._link.open(self._location)
-        except (BadInput, ImportError) as error:
-            logger.error("flowtap: %s", error)
-            return
         hang_up_in_order()
         self._server_log.apply()
         raise_tcp_timeout()
-        self._opened()
+        self._addresses = listening()
+        try:
+            self._link.open(self._location, self._opened)
+        except (BadInput, ImportError) as error:
+            logger.error("flowtap: %s", error)
+            return
         if self._link.trouble is not None:
             # A warning, not an error: an error at start-up would stop the proxy. The tick says
             # it again, as an error.
@@ -325,11 +326,10 @@ class Recorder:
 
     def _opened(self) -> None:
         """Tell the store where we listen, and the user that we record."""
-        addresses = listening()
         writer = self._link.writer
         if writer is None:
             return
-        writer.announce(",".join(addresses))
+        writer.announce(",".join(self._addresses))
         on = writer.keys.on
         logger.info(
             "flowtap: recording %d key%s to %s", on, "" if on == 1 else "s", self._link.place

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,9 @@ from mitmproxy.flow import Error
 from mitmproxy.test import taddons
 from mitmproxy.test.tflow import tflow
 
-from addon import exchange
+from addon import exchange, link
 from addon.recorder import Recorder
+from store.contract import Store
 from store.errors import BadInput, StoreUnavailable
 from store.record import Transport
 from tests.addon.fakes import KEY, KEYS, OFF, OTHER, FakeWriter, Opener
@@ -122,6 +124,32 @@ async def test_a_normal_exchange() -> None:
         assert sorted(record.times) == record.times
         counters = rig.writer.counters
         assert (1, 1, 0) == (counters.seen, counters.recorded, counters.unmatched)
+
+
+@pytest.mark.check(13)
+@pytest.mark.parametrize(
+    ("path", "protocol"),
+    [
+        (b"/v1/messages", "messages"),
+        (b"/v1/responses", "responses"),
+        (b"/v1/responses/compact", "responses"),
+        (b"/backend-api/codex/responses", "responses"),
+        (b"/v1/chat/completions", "chat"),
+        (b"/v1/embeddings", "embeddings"),
+        (b"/v1/images/generations", "images"),
+        (b"/v1/images/edits", "images"),
+        (b"/v1beta/models/gemini-2.5-pro:generateContent", "gemini"),
+        (b"/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse", "gemini"),
+        (b"/v1/completions", "completions"),
+        (b"/v1/audio/speech", "audio"),
+        (b"/v1/rerank", "rerank"),
+    ],
+)
+async def test_what_invokes_a_model_is_recorded(path: bytes, protocol: str) -> None:
+    """One path of each API, told to the store by its name."""
+    with running() as rig:
+        rig.recorder.requestheaders(model_call(path=path))
+        assert protocol == rig.writer.only.protocol
 
 
 @pytest.mark.check(2, 4, 13, 14)
@@ -506,6 +534,37 @@ async def test_a_store_out_of_reach(
         assert "recording 1 key to /fake" in caplog.text
         rig.recorder.requestheaders(model_call())
         assert 1 == len(rig.writer.recordings)
+
+
+async def test_a_store_that_takes_its_time(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start does not wait for ever; when the store has opened, recording begins."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(link, "PATIENCE_S", 0.0)
+    opener = Opener(FakeWriter())
+    gate = threading.Event()
+
+    def slow(location: str | None) -> Store:
+        assert gate.wait(30)
+        return opener(location)
+
+    recorder = Recorder(slow)
+    with taddons.context() as context:
+        context.master.addons.add(recorder)
+        recorder.running()
+        assert "NOT RECORDING, calls pass unrecorded: the store takes its time" in caplog.text
+        recorder.requestheaders(model_call())
+        recorder._tick()
+        assert [] == opener.locations
+        gate.set()
+        async with asyncio.timeout(30):
+            while recorder._link.writer is None:
+                await asyncio.sleep(0.01)
+        recorder.requestheaders(model_call())
+        recorder.done()
+    assert 1 == len(opener.locations)
+    assert 1 == len(opener.store._writer.recordings)
 
 
 async def test_a_store_that_comes_too_late() -> None:

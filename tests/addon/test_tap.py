@@ -100,6 +100,14 @@ def test_a_broken_complaint_costs_no_byte() -> None:
     assert b"a" == Tap(broken, monotonic_ns(), broken)(b"a")
 
 
+@pytest.mark.check(19, 20)
+def test_the_capture_site_says_why() -> None:
+    """Nobody shall "fix" the missing redaction: the reason stands where the hand would go."""
+    assert Tap.__doc__ is not None
+    assert "verbatim" in Tap.__doc__
+    assert "Do not decode, parse, redact" in Tap.__doc__
+
+
 def test_at_ms_counts_from_the_begin() -> None:
     """Milliseconds since the exchange began, whole, rounded down."""
     kept = Kept()
