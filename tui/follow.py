@@ -134,25 +134,35 @@ class _Round:
     sizes: dict[str, int] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a look has to know of the view."""
+
+    oldest: str | None = None
+    """The id down to which a list read anew must go."""
+    flying: tuple[str, ...] = ()
+    """The records in view whose exchange is in flight: their sizes are asked for."""
+
+
 class Follow:
-    """One view's following: which key, how far down the list is wanted, which rows are in flight."""
+    """Following for one view: of one key or of all."""
 
     def __init__(
         self,
         source: Source,
         counter: Source,
         post: Callable[[Message], Any],
+        sight: Callable[[], Sight] = Sight,
         interval_s: float = INTERVAL_S,
     ) -> None:
-        """`counter` is a source of its own, for counting may be slow."""
+        """`counter` is a source of its own, for counting may be slow; `sight` is asked each round."""
         self._source = source
         self._counter = counter
         self._post = post
+        self._sight = sight
         self._interval_s = interval_s
         self._seen = _Seen()
         self._key_id: str | None = None
-        self._reach: str | None = None
-        self._flying: tuple[str, ...] = ()
         self._lost: str | None = None
         self._began = False
         self._wake = asyncio.Event()
@@ -161,10 +171,9 @@ class Follow:
         self._count_wanted = True
         self._counting: asyncio.Task[None] | None = None
 
-    def watch(self, key_id: str | None, reach: str | None = None) -> None:
-        """Show another key (None: all); its list is read at once, down to `reach` if it can be."""
+    def watch(self, key_id: str | None) -> None:
+        """Show another key (None: all); its list is read at once."""
         self._key_id = key_id
-        self._reach = reach
         self.read_again()
 
     def read_again(self) -> None:
@@ -172,11 +181,6 @@ class Follow:
         self._seen = _Seen()
         self._counts_due = 0.0
         self._wake.set()
-
-    def reach(self, oldest: str | None, flying: tuple[str, ...]) -> None:
-        """A list read anew goes down to `oldest`; the sizes of `flying` are asked for."""
-        self._reach = oldest
-        self._flying = flying
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -201,12 +205,10 @@ class Follow:
         self._wake.clear()
 
     async def _round(self) -> None:
-        seen, key_id, reach, flying = self._seen, self._key_id, self._reach, self._flying
+        seen, key_id, sight = self._seen, self._key_id, self._sight()
         now = asyncio.get_running_loop().time()
         proxies = now >= self._proxies_due
-        found = await self._source.read(
-            lambda reader: _look(reader, seen, key_id, reach, flying, proxies)
-        )
+        found = await self._source.read(lambda reader: _look(reader, seen, key_id, sight, proxies))
         if proxies:
             self._proxies_due = now + 10 * self._interval_s * PROXIES_S
         if self._seen is not seen:
@@ -262,8 +264,7 @@ def _look(
     reader: Reader,
     seen: _Seen,
     key_id: str | None,
-    reach: str | None,
-    flying: tuple[str, ...],
+    sight: Sight,
     proxies: bool,
 ) -> _Round:
     """One look, on the reader's thread; two microseconds where nothing changed.
@@ -276,13 +277,13 @@ def _look(
         found.seen.generation = reader.generation()
         fresh = seen.version is None or found.seen.generation != seen.generation
         if fresh or not _take_news(reader, found, key_id):
-            _read_list(reader, found, key_id, reach)
+            _read_list(reader, found, key_id, sight.oldest)
         if fresh:
             found.keys = reader.keys()
     if proxies:
         found.proxies = reader.proxies()
-    if flying:
-        sizes = ((record_id, reader.live_bytes(record_id)) for record_id in flying)
+    if sight.flying:
+        sizes = ((record_id, reader.live_bytes(record_id)) for record_id in sight.flying)
         found.sizes = {record_id: size for record_id, size in sizes if size is not None}
     return found
 

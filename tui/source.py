@@ -39,7 +39,9 @@ class Source:
             raise
         except (StoreError, OSError) as error:
             self._drop()
-            raise error if isinstance(error, StoreError) else StoreUnavailable(str(error)) from error
+            raise (
+                error if isinstance(error, StoreError) else StoreUnavailable(str(error))
+            ) from error
 
     def _drop(self) -> None:
         reader, self._reader = self._reader, None

@@ -91,7 +91,7 @@ class MainScreen(Screen[None]):
         self._held: list[RecordMeta] = []
         self._paging = False
         self._follow = Follow(
-            self._sources[0], self._sources[2], self.post_message, interval_s=interval_s
+            self._sources[0], self._sources[2], self.post_message, self._sight, interval_s
         )
 
     def compose(self) -> ComposeResult:
@@ -110,8 +110,6 @@ class MainScreen(Screen[None]):
         self.set_class(True, "opening")
         self.rows.focus()
         self.set_interval(1.0, self.tick)
-        if self._wanted_record is not None:
-            self._follow.reach(self._wanted_record, ())
         self.run_worker(self._follow.run(), group="follow")
         self._tell()
 
@@ -168,11 +166,11 @@ class MainScreen(Screen[None]):
             self.has_class("diagnosis") or self.state.lost
         ):
             self._tell()
-        self._reach()
 
-    def _reach(self) -> None:
+    def _sight(self) -> news.Sight:
         """What following has to know of the view."""
-        self._follow.reach(self.rows.oldest_in_view(), self.rows.flying())
+        oldest = self._wanted_record or self.rows.oldest_in_view()
+        return news.Sight(oldest, () if self.state.paused else self.rows.flying())
 
     # -- what following found ----------------------------------------------------------------------
 
@@ -194,7 +192,6 @@ class MainScreen(Screen[None]):
         if self.detail.record_id is not None and self.detail.record_id not in self.feed:
             self.detail.reload()
         self._place()
-        self._reach()
 
     def _open_wanted(self, record_id: str) -> None:
         """The deep link: the record is opened, and found in the list if it was read that far."""
@@ -225,7 +222,6 @@ class MainScreen(Screen[None]):
         unseen = 0 if self.rows.following else self.state.unseen + fresh
         self._tell(unseen=unseen, records=max(self.state.records, len(self.feed)))
         self._place()
-        self._reach()
 
     def on_keys_read(self, message: news.KeysRead) -> None:
         """The keys changed: the selector, the rows' names, and what is selected."""
@@ -499,7 +495,7 @@ class MainScreen(Screen[None]):
         self.rows.key_names = {key.id: key.name for key in self._keys} if several else {}
         self.query_one(StatusBar).counts = None
         self._name_key()
-        self._follow.watch(key_id, self._wanted_record)
+        self._follow.watch(key_id)
         self.add_class("opening")
         self._tell(unseen=0, held=0)
 
