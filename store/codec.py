@@ -36,12 +36,21 @@ def meta_from_row(row: Sequence[Any]) -> RecordMeta:
 
 
 def meta_values(meta: RecordMeta) -> dict[str, Any]:
-    """Column values of a RecordMeta, without `seq`, which the index gives."""
-    values = {name: getattr(meta, name) for name in COLUMNS if name != "seq"}
-    for name in _ENUMS:
-        values[name] = None if values[name] is None else str(values[name])
-    values["streamed"] = int(meta.streamed)
-    return values
+    """Column values of a RecordMeta, without `seq`, which the index gives.
+
+    Model, tokens and errors are told by the other side: what a column cannot hold becomes
+    None (a number beyond 64 bits) or loses what is no text (a lone surrogate). One row that
+    cannot be written would hold up every other.
+    """
+    return {name: _storable(getattr(meta, name)) for name in COLUMNS if name != "seq"}
+
+
+def _storable(value: object) -> str | int | None:
+    if isinstance(value, str):
+        return str(value).encode(errors="replace").decode()
+    if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
+        return int(value)
+    return None
 
 
 def _meta(values: dict[str, Any]) -> RecordMeta:

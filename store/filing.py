@@ -5,17 +5,20 @@ SYNC_S), commit the rows. From append to commit the key folder's lock is held sh
 that a purge, which holds it exclusively, never meets frames that are on their way.
 """
 
+import contextlib
 import sqlite3
 import time
+from dataclasses import dataclass
 
 from store.errors import StoreUnavailable
-from store.frames import Kind
+from store.frames import Kind, frame_at
 from store.ids import IdSource
 from store.in_flight import Exchange, InFlight
-from store.index import Index, Row
-from store.layout import Layout, Lock, make_folder
+from store.index import Index, Indexed, Row
+from store.key_folder import share
+from store.layout import FileView, Layout, Lock
 from store.record import Key, RecordMeta, Transport
-from store.segments import SEAL_BYTES, Content, SegmentWriter
+from store.segments import SEAL_BYTES, Content, Place, SegmentWriter
 from store.summary import Observed, summarize
 
 SYNC_S = 0.2
@@ -23,7 +26,16 @@ SYNC_S = 0.2
 
 INDEX_RETRY_S = 1.0
 CHECKPOINT_S = 1.0
-LOCK_WAIT_S = 2.0
+
+
+@dataclass(slots=True)
+class _Filed:
+    """A record that is in a segment, until its row is committed."""
+
+    meta: RecordMeta
+    place: Place
+    in_part: bool
+    """It has a part, which goes when the row is there."""
 
 
 class Filing:
@@ -35,12 +47,14 @@ class Filing:
         self._writer = writer
         self._ids = ids
         self._segments: dict[str, SegmentWriter] = {}
-        self._sealed: list[tuple[str, int]] = []
+        self._sealed: list[Indexed] = []
         self._unsynced: set[str] = set()
         self._locks: dict[str, Lock] = {}
         self._live: dict[str, Row] = {}
-        self._done: list[tuple[Row, bool]] = []
+        self._done: list[_Filed] = []
         self._gone: list[str] = []
+        self.lost_records = 0
+        """Finished records that a failing disk took back."""
         self._last_sync = 0.0
         self._not_before = 0.0
         self._last_checkpoint = 0.0
@@ -64,16 +78,21 @@ class Filing:
         self._live.pop(record_id, None)
         self._gone.append(record_id)
 
-    def lock(self, key_id: str) -> None:
-        """Keep purges of a key out until the next commit; StoreUnavailable while one runs."""
-        if key_id in self._locks:
-            return
-        folder = self._layout.key_folder(key_id)
-        make_folder(folder)
-        lock = Lock(folder)
-        if not lock.take(shared=True, timeout_s=LOCK_WAIT_S):
-            raise StoreUnavailable(f"{folder} is being purged")
+    def holds(self, key_id: str) -> bool:
+        """Purges of a key are kept out at the moment."""
+        return key_id in self._locks
+
+    def hold(self, key_id: str) -> bool:
+        """Keep purges of a key out until the next commit; False while one runs or waits to."""
+        lock = share(self._layout, key_id)
+        if lock is None:
+            return False
         self._locks[key_id] = lock
+        return True
+
+    def keys_of_live_rows(self) -> set[str]:
+        """The keys to be held for the rows in flight that are due."""
+        return {row.meta.key_id for row in self._live.values()}
 
     def file(self, key: Key, exchange: Exchange, in_flight: InFlight) -> None:
         """Append a finished exchange to its key's segment, whose lock is held; OSError changes nothing."""
@@ -91,81 +110,135 @@ class Filing:
             response=exchange.response,
             transport=transport,
             error=error,
-            lost_bytes=recording.lost,
+            lost_bytes=exchange.lost_bytes,
         )
         meta = summarize(seen, request, response)
         content = Content(meta, recording.request, exchange.response, request, response)
         place = self._segment(key).append(content)
         self._unsynced.add(key.id)
         self._live.pop(recording.id, None)
-        self._done.append((Row(meta, self._writer, place), exchange.in_part))
+        self._done.append(_Filed(meta, place, exchange.in_part))
 
     def _segment(self, key: Key) -> SegmentWriter:
-        now_ms = time.time_ns() // 1_000_000
+        """The segment to append to, a new one where the last is full, old, purged or broken."""
         current = self._segments.get(key.id)
-        if current is not None:
-            aged = now_ms - current.created_ms >= _seal_after_ms(key)
-            if not (current.unlinked or current.size >= SEAL_BYTES or aged):
-                return current
-            self._seal(key.id, current)
-        current = SegmentWriter(
-            self._layout.segments, key.id, self._writer, self._ids.new(now_ms), now_ms
-        )
-        self._segments[key.id] = current
-        self._index.add_segment(current.name, key.id, self._writer)
-        return current
+        if current is None:
+            return self._new_segment(key.id)
+        age_ms = time.time_ns() // 1_000_000 - current.created_ms
+        if current.broken or current.size >= SEAL_BYTES or age_ms >= _seal_after_ms(key):
+            self._sync(key.id)
+        elif not current.unlinked:
+            return current
+        if self._segments[key.id] is current:
+            self._seal(key.id)
+        return self._new_segment(key.id)
 
-    def _seal(self, key_id: str, segment: SegmentWriter) -> None:
-        if key_id in self._unsynced:
-            segment.sync()
+    def _new_segment(self, key_id: str) -> SegmentWriter:
+        segment = self._segments[key_id] = self._make_segment(key_id)
+        return segment
+
+    def _make_segment(self, key_id: str) -> SegmentWriter:
+        now_ms = time.time_ns() // 1_000_000
+        return SegmentWriter(
+            self._layout.segments, key_id, self._writer, self._ids.new(now_ms), now_ms
+        )
+
+    def _seal(self, key_id: str) -> None:
+        segment = self._segments.pop(key_id)
         if not segment.unlinked:
-            self._sealed.append((segment.name, segment.size))
+            self._sealed.append(self._indexed(segment))
         segment.close()
-        del self._segments[key_id]
+
+    def _indexed(self, segment: SegmentWriter) -> Indexed:
+        return Indexed(segment.name, segment.key_id, self._writer, segment.size)
 
     def commit(self, now: float, *, at_once: bool = False) -> list[str]:
-        """Commit the rows that are due; returns the ids whose parts may go now.
+        """Commit the rows that are due, of keys that are held; returns the ids whose parts may go now.
 
-        Rows that could not be committed stay and are tried again (sqlite3.Error, OSError).
+        Rows that could not be committed stay and are tried again (sqlite3.Error, OSError,
+        StoreUnavailable).
         """
-        if not self._done:
-            # Only discarded ones were held up by the locks.
-            self._release()
+        try:
+            return self._commit(now, at_once)
+        finally:
+            if not self._done:
+                # Finished records hold purges off until their rows are there, others until now.
+                self._release()
+
+    def _commit(self, now: float, at_once: bool) -> list[str]:
         if now < self._not_before and not at_once:
             return []
-        due = bool(self._done) and (at_once or now - self._last_sync >= SYNC_S)
-        if not (due or self._live or self._gone):
+        done: list[_Filed] = []
+        segments: list[Indexed] = []
+        if self._done and (at_once or now - self._last_sync >= SYNC_S):
+            self._last_sync = now
+            for key_id in list(self._unsynced):
+                self._sync(key_id)
+            done = self._done
+            segments = [*self._sealed]
+            segments += [
+                self._indexed(each) for each in self._segments.values() if not each.unlinked
+            ]
+        live = [row for row in self._live.values() if self.holds(row.meta.key_id)]
+        if not (done or live or self._gone):
             return []
-        done = self._done if due else []
-        sizes: list[tuple[str, int]] = []
-        if due:
-            self._sync()
-            sizes = [*self._sealed, *((each.name, each.size) for each in self._segments.values())]
+        rows = [Row(filed.meta, self._writer, filed.place) for filed in done]
         try:
-            rows = [row for row, _ in done]
-            self._index.put([*rows, *self._live.values()], sizes, self._gone)
-        except sqlite3.Error:
+            self._index.put([*rows, *live], segments, self._gone)
+        except (sqlite3.Error, OSError, StoreUnavailable):
             self._not_before = now + INDEX_RETRY_S
             raise
-        self._live.clear()
+        for row in live:
+            del self._live[row.meta.id]
         self._gone.clear()
-        stored = [row.meta.id for row, in_part in done if in_part]
-        if due:
-            self._last_sync = now
+        if done:
             self._done = []
             self._sealed.clear()
-            self._release()
         if now - self._last_checkpoint >= CHECKPOINT_S:
             self._last_checkpoint = now
             self._index.checkpoint()
-        return stored
+        return [filed.meta.id for filed in done if filed.in_part]
 
-    def _sync(self) -> None:
-        for key_id in list(self._unsynced):
-            segment = self._segments.get(key_id)
-            if segment is not None:
+    def _sync(self, key_id: str) -> None:
+        """What was appended for a key is on the disk; if not (OSError), it was moved to where it may still get."""
+        segment = self._segments.get(key_id)
+        if segment is not None and key_id in self._unsynced:
+            try:
                 segment.sync()
-            self._unsynced.discard(key_id)
+            except OSError:
+                self._move_unsynced(segment)
+                raise
+        self._unsynced.discard(key_id)
+
+    def _move_unsynced(self, old: SegmentWriter) -> None:
+        """A sync failed, so this file is not written to again: what it did not keep for certain
+        goes from the page cache into a new one, and the next commit tries that."""
+        new = self._make_segment(old.key_id)
+        places: dict[str, Place | None] = {}
+        try:
+            with FileView(self._layout.segment(old.name)) as buffer:
+                for filed in self._done:
+                    if filed.place.segment == old.name:
+                        places[filed.meta.id] = _copied(buffer, filed.place, new)
+        except BaseException:
+            new.close()
+            with contextlib.suppress(OSError):
+                self._layout.segment(new.name).unlink()
+            raise
+        starts = [filed.place.start for filed in self._done if filed.meta.id in places]
+        if starts:
+            old.cut_back(min(starts))
+        self._seal(old.key_id)
+        self._segments[old.key_id] = new
+        kept = []
+        for filed in self._done:
+            place = places.get(filed.meta.id, filed.place)
+            if place is None:
+                self.lost_records += 1
+            else:
+                filed.place = place
+                kept.append(filed)
+        self._done = kept
 
     def _release(self) -> None:
         for lock in self._locks.values():
@@ -173,11 +246,23 @@ class Filing:
         self._locks.clear()
 
     def close(self) -> None:
-        """Let every descriptor and lock go."""
+        """Let every descriptor and lock go; records whose rows are still due are left to recovery."""
+        with contextlib.suppress(OSError):
+            for key_id in list(self._unsynced):
+                self._sync(key_id)
         self._release()
         for segment in self._segments.values():
             segment.close()
         self._segments.clear()
+
+
+def _copied(buffer: FileView, place: Place, to: SegmentWriter) -> Place | None:
+    """A record's frames, as they are, at the end of another segment; None if they are not readable."""
+    last = frame_at(buffer, place.record_at)
+    if last is None:
+        return None
+    start = to.append_raw(buffer[place.start : last.end])
+    return Place(to.name, start, place.record_at + start - place.start)
 
 
 def _seal_after_ms(key: Key) -> float:

@@ -107,7 +107,7 @@ class Frame:
 
 
 class Buffer(Protocol):
-    """What can be scanned: bytes, or a memory-mapped file."""
+    """What can be scanned: bytes, or a file (store.layout.FileView)."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, key: slice, /) -> bytes: ...
@@ -133,6 +133,9 @@ def frame_at(buffer: Buffer, offset: int) -> Frame | None:
     if offset < 0 or offset + HEADER_SIZE > len(buffer):
         return None
     head = buffer[offset : offset + HEADER_SIZE]
+    if len(head) < HEADER_SIZE:
+        # The file was cut while it is read.
+        return None
     magic, kind, codec, _, record_id, aux, raw_length, stored_length, crc = _HEADER.unpack(head)
     end = offset + HEADER_SIZE + stored_length
     if magic != MAGIC or end > len(buffer):
@@ -141,6 +144,13 @@ def frame_at(buffer: Buffer, offset: int) -> Frame | None:
     if zlib.crc32(payload, zlib.crc32(head[:_CRC_AT])) != crc:
         return None
     return Frame(offset, end, kind, codec, record_id, aux, raw_length, payload)
+
+
+def unbroken(buffer: Buffer, start: int = 0) -> Iterator[Frame]:
+    """Good frames one right after the other, up to the first damage: a prefix of what was written."""
+    while (frame := frame_at(buffer, start)) is not None:
+        yield frame
+        start = frame.end
 
 
 def scan(buffer: Buffer, start: int = 0) -> Iterator[Frame]:

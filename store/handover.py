@@ -42,11 +42,13 @@ class Handover:
         # Each is written by one thread alone, so neither needs a lock.
         self._put = 0
         self._taken = 0
+        self.kept = 0
+        """Bytes taken out that are still in memory, for the disk or a purge is slow; set by the thread."""
         self._arrived = threading.Event()
 
     def has_room(self, size: int) -> bool:
         """Whether `size` more bytes fit."""
-        return self._put - self._taken + size < self._limit
+        return self._put - self._taken + self.kept + size < self._limit
 
     def put(self, call: Queued, size: int = 0) -> None:
         """Append a call that carries `size` bytes; heads and ends are taken however full it is."""
@@ -61,8 +63,8 @@ class Handover:
         # By count: what is appended meanwhile waits for the next time, and nothing is lost in a swap.
         return [queue.popleft() for _ in range(len(queue))]
 
-    def written(self, size: int) -> None:
-        """Calls weighing `size` have left memory: there is room again."""
+    def taken(self, size: int) -> None:
+        """Calls weighing `size` have left the queue: there is room again, but for `kept`."""
         self._taken += size
 
     def wait(self, timeout_s: float) -> bool:
@@ -111,7 +113,7 @@ class LocalRecording:
         self.protocol = protocol
         self.ended = False
         self.lost = 0
-        """Bytes that passed and were not kept."""
+        """Bytes that passed and did not fit into the queue; the loop's to count."""
         self._full = False
         handover.put((Call.BEGIN, self, 0, None))
 
@@ -139,17 +141,17 @@ class LocalRecording:
             self.ended = True
             self._handover.put((Call.END, self, at_ms, (transport, error)))
 
-    def lose(self, size: int) -> None:
-        """`size` bytes could not be kept: nor is anything after them, so that what is kept is a
-        prefix and never a body with a hole."""
+    def stop(self) -> None:
+        """Something of a body could not be kept: nor is anything after it, so that what is kept
+        is a prefix and never a body with a hole."""
         self._full = True
-        self.lost += size
 
     def _chunk(self, call: Call, at_ms: int, data: bytes) -> None:
         if self.ended:
             return
         size = len(data)
         if self._full or not self._handover.has_room(size):
-            self.lose(size)
+            self._full = True
+            self.lost += size
         else:
             self._handover.put((call, self, at_ms, data), size)

@@ -9,6 +9,9 @@ import threading
 
 from ulid import ULIDGenerator
 
+LAST_MS = 2**48 - 1
+"""The year 10889: a ULID has 48 bits for the time."""
+
 
 class IdSource:
     """Mints ids; safe to share between threads."""
@@ -25,7 +28,7 @@ class IdSource:
         part is counted up instead (the ULID specification's monotonic rule).
         """
         with self._lock:
-            self._last_ms = max(self._last_ms, now_ms)
+            self._last_ms = max(self._last_ms, min(now_ms, LAST_MS))
             try:
                 return str(self._generator.generate(self._last_ms))
             except ValueError:

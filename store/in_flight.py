@@ -10,7 +10,7 @@ from typing import Any
 from store.codec import pack_json, request_json, response_json
 from store.frames import Kind, pack
 from store.handover import Call, LocalRecording, Queued
-from store.parts import MappedChunks, PartFiles
+from store.parts import PartChunks, PartFiles
 from store.record import RecordMeta, ResponseHead, Transport, id_bytes
 from store.summary import begun
 
@@ -31,6 +31,22 @@ class Exchange:
     """(at_ms, transport, error)"""
     row_due: bool = True
     """Something its row in flight shows has changed."""
+    dropped: int = 0
+    """Bytes of its bodies the disk refused."""
+    parked: bool = False
+    """It has ended, and its part says so."""
+    discarded: bool = False
+    """Its key is off: nothing more is done for it."""
+
+    @property
+    def lost_bytes(self) -> int:
+        """Bytes of its bodies that passed and are not kept."""
+        return self.recording.lost + self.dropped
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of its bodies that memory holds."""
+        return sum(len(data) for kind, _, data in self.pending if kind in _CHUNKS)
 
     def take(self, call: Call, at_ms: int, value: Any) -> None:
         """Take in one call of the loop's."""
@@ -81,15 +97,21 @@ class InFlight:
                 ended.append(exchange)
         return ended
 
-    def dirty(self) -> Iterator[Exchange]:
-        """Those with something that is not in their part, each once."""
+    def take_dirty(self) -> list[Exchange]:
+        """Those with something that is not in their part; each is given once."""
         dirty, self._dirty = self._dirty, {}
-        yield from dirty.values()
+        return list(dirty.values())
+
+    def put_back(self, exchange: Exchange) -> None:
+        """It could not be written now: it is dirty again."""
+        if exchange.recording.id in self._open:
+            self._dirty[exchange.recording.id] = exchange
 
     def drop(self, exchange: Exchange) -> None:
         """Forget an exchange and its part: its key is off. Calls still to come are ignored."""
         self._open.pop(exchange.recording.id, None)
         self._dirty.pop(exchange.recording.id, None)
+        exchange.discarded = True
         exchange.recording.ended = True
         exchange.pending.clear()
         self._parts.remove(exchange.recording.id)
@@ -126,7 +148,7 @@ class InFlight:
 
     def park(self, exchange: Exchange) -> None:
         """Put a finished exchange that no segment would take into its part, with its end; OSError as above."""
-        if exchange.end is None or not exchange.pending:
+        if exchange.end is None or exchange.parked:
             return
         at_ms, transport, error = exchange.end
         end = pack_json({"transport": str(transport), "error": error})
@@ -136,12 +158,14 @@ class InFlight:
         except OSError:
             exchange.pending.pop()
             raise
+        exchange.parked = True
 
     def give_up(self, exchange: Exchange) -> int:
         """The disk refuses: drop the pending chunks rather than pile them up; returns their bytes."""
-        lost = sum(len(data) for kind, _, data in exchange.pending if kind in _CHUNKS)
+        lost = exchange.waiting_bytes
         exchange.pending = [piece for piece in exchange.pending if piece[0] not in _CHUNKS]
-        exchange.recording.lose(lost)
+        exchange.recording.stop()
+        exchange.dropped += lost
         return lost
 
     def part_is_gone(self, exchange: Exchange) -> bool:
@@ -156,7 +180,7 @@ class InFlight:
         """The chunks of an exchange so far, in order, to be iterated any number of times."""
         mapped: Iterable[tuple[int, bytes]] = ()
         if exchange.in_part:
-            mapped = MappedChunks(self._parts.path(exchange.recording.id), kind)
+            mapped = PartChunks(self._parts.path(exchange.recording.id), kind)
         return _Chained(
             mapped, [(at_ms, data) for each, at_ms, data in exchange.pending if each == kind]
         )

@@ -8,6 +8,7 @@ that is reset at the wrong moment between two processes (sqlite.org/wal.html#wal
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -16,7 +17,7 @@ from sqlite_utils import Database
 from store.codec import COLUMNS, meta_values
 from store.layout import Layout, Lock, locked
 from store.record import ProxyStatus, RecordMeta
-from store.schema import open_database
+from store.schema import BUSY_TIMEOUT_S, open_database
 from store.segments import Found, Place
 
 CHECKPOINT_BYTES = 4 * 1024 * 1024
@@ -38,6 +39,13 @@ _PUT_STATUS = (
 )
 
 
+EVERYTHING = 1 << 62
+"""A cutoff no completion reaches: what is under it keeps nothing."""
+
+CHECKPOINT_BUSY_MS = 100
+"""How long a checkpoint waits for readers while every writer waits for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A row to be written: `place` None while in flight."""
@@ -47,14 +55,31 @@ class Row:
     place: Place | None = None
 
 
-class Index:
-    """One writing connection to index.db, for one thread at a time."""
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """How far the rows of a segment go."""
 
-    def __init__(self, layout: Layout) -> None:
+    name: str
+    key_id: str
+    writer: str
+    size: int
+
+
+class Index:
+    """One writing connection to index.db, for one thread at a time.
+
+    `patience_s`: how long a change waits for other processes. `durable`: each change is on
+    the disk before the call returns, so that files may be deleted after it.
+    """
+
+    def __init__(
+        self, layout: Layout, *, patience_s: float = BUSY_TIMEOUT_S, durable: bool = False
+    ) -> None:
         self._layout = layout
-        self._db: Database = open_database(layout.index)
+        self._patience_s = patience_s
+        self._db: Database = open_database(layout.index, timeout_s=patience_s)
         for pragma in (
-            "synchronous=NORMAL",
+            f"synchronous={'FULL' if durable else 'NORMAL'}",
             "secure_delete=ON",
             "trusted_schema=OFF",
             "wal_autocheckpoint=0",
@@ -70,7 +95,7 @@ class Index:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A write transaction: committed at the end, rolled back if anything raised."""
-        with locked(self._layout.checkpoint_lock, shared=True):
+        with locked(self._layout.checkpoint_lock, shared=True, timeout_s=self._patience_s):
             connection = self._db.conn
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -85,16 +110,13 @@ class Index:
     def put(
         self,
         rows: Iterable[Row],
-        sizes: Iterable[tuple[str, int]] = (),
+        segments: Iterable[Indexed] = (),
         gone: Iterable[str] = (),
     ) -> None:
-        """Rows new or anew, how far which segments are indexed by them, and records discarded."""
+        """Rows new or anew, how far segments are indexed by them, and records discarded."""
         with self.transaction() as connection:
             connection.executemany(_PUT, [_values(row) for row in rows])
-            connection.executemany(
-                "UPDATE segments SET indexed = ? WHERE name = ?",
-                [(size, name) for name, size in sizes],
-            )
+            _put_segments(connection, segments)
             discarded = list(gone)
             if discarded:
                 connection.executemany(
@@ -103,32 +125,34 @@ class Index:
                 )
                 _turn_generation(connection)
 
-    def add_segment(self, name: str, key_id: str, writer: str, indexed: int = 0) -> None:
-        """A segment came into being."""
-        with self.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO segments (name, key_id, writer, indexed) VALUES (?, ?, ?, ?)",
-                (name, key_id, writer, indexed),
-            )
-
-    def roll_forward(
-        self, name: str, key_id: str, writer: str, found: Iterable[Found], size: int
-    ) -> int:
+    def roll_forward(self, segment: Indexed, found: Iterable[Found]) -> int:
         """Rows for records of a segment that has none for them yet; returns how many were new."""
         with self.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO segments (name, key_id, writer, indexed) VALUES (?, ?, ?, ?)",
-                (name, key_id, writer, size),
-            )
+            _put_segments(connection, [segment])
             added = 0
             for record in found:
                 connection.execute(
                     "DELETE FROM records WHERE id = ? AND state = 'live'", (record.meta.id,)
                 )
                 added += connection.execute(
-                    _ROLL, _values(Row(record.meta, writer, record.place))
+                    _ROLL, _values(Row(record.meta, segment.writer, record.place))
                 ).rowcount
         return added
+
+    def roll_back(self, segment: Indexed, lost: Iterable[str]) -> None:
+        """The segment is shorter than it was: rows whose frames went with its end are dropped."""
+        with self.transaction() as connection:
+            _put_segments(connection, [segment])
+            connection.executemany(
+                "DELETE FROM records WHERE id = ? AND segment = ?",
+                [(record_id, segment.name) for record_id in lost],
+            )
+            _turn_generation(connection)
+
+    def forget_segment(self, name: str) -> None:
+        """A segment that is no longer there; rows that point into it stay, and say so when read."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM segments WHERE name = ?", (name,))
 
     def move(
         self,
@@ -138,13 +162,14 @@ class Index:
         key_id: str,
         size: int,
     ) -> None:
-        """A purge rewrote segment `old`: its survivors' rows point to `new`, or there is none."""
+        """A purge rewrote segment `old`: its survivors' rows point to `new`, or there is none.
+
+        Its tombstone stays, and says from now on that nothing in it is to be kept, until the
+        file is gone (`buried`).
+        """
         with self.transaction() as connection:
             if new is not None:
-                connection.execute(
-                    "INSERT OR REPLACE INTO segments (name, key_id, writer, indexed) VALUES (?, ?, '', ?)",
-                    (new, key_id, size),
-                )
+                _put_segments(connection, [Indexed(new, key_id, "", size)])
                 connection.executemany(
                     "UPDATE records SET segment = ?, start = ?, record_at = ? WHERE id = ?",
                     [
@@ -153,15 +178,24 @@ class Index:
                     ],
                 )
             connection.execute("DELETE FROM segments WHERE name = ?", (old,))
-            connection.execute("DELETE FROM tombstones WHERE segment = ?", (old,))
+            connection.execute(
+                "UPDATE tombstones SET cutoff_ms = ? WHERE segment = ?", (EVERYTHING, old)
+            )
             _turn_generation(connection)
+
+    def buried(self, names: Iterable[str]) -> None:
+        """The files of these tombstones are gone for good."""
+        with self.transaction() as connection:
+            connection.executemany(
+                "DELETE FROM tombstones WHERE segment = ?", [(name,) for name in names]
+            )
 
     def doom(self, key_id: str, cutoff_ms: int | None, segments: Sequence[str]) -> int:
         """Hide what a purge will delete: tombstones first, then the rows; returns how many rows went.
 
         `cutoff_ms` None: everything of the key, in flight too.
         """
-        limit = 1 << 62 if cutoff_ms is None else cutoff_ms
+        limit = EVERYTHING if cutoff_ms is None else cutoff_ms
         with self.transaction() as connection:
             connection.executemany(
                 "INSERT INTO tombstones (segment, cutoff_ms) VALUES (?, ?)"
@@ -175,7 +209,6 @@ class Index:
         )
         while True:
             with self.transaction() as connection:
-                # Deleting is told by the id, through the index that finds the expired.
                 gone = connection.execute(
                     "DELETE FROM records WHERE seq IN (SELECT seq FROM records"  # noqa: S608 - constants
                     f" WHERE key_id = ? AND {condition} LIMIT {DELETE_CHUNK})",
@@ -213,19 +246,33 @@ class Index:
             _turn_generation(connection)
 
     def checkpoint(self, *, wait_s: float = 0.0, truncate: bool = False) -> bool:
-        """Move the write-ahead log into the database; False if others commit, or it is small."""
+        """Move the write-ahead log into the database, and with `truncate` leave no byte in it.
+
+        False if others commit or read for longer than `wait_s`, or, without `truncate`, if it is small.
+        """
         wal = self._layout.index.with_name(self._layout.index.name + "-wal")
-        with contextlib.suppress(FileNotFoundError):
-            if not truncate and wal.stat().st_size < CHECKPOINT_BYTES:
+        least = 1 if truncate else CHECKPOINT_BYTES
+        give_up = time.monotonic() + wait_s
+        while True:
+            with contextlib.suppress(FileNotFoundError):
+                if wal.stat().st_size < least:
+                    return truncate
+            if self._checkpoint_now("TRUNCATE" if truncate else "PASSIVE", give_up):
+                return True
+            if time.monotonic() >= give_up:
                 return False
+            time.sleep(0.01)
+
+    def _checkpoint_now(self, mode: str, give_up: float) -> bool:
         lock = Lock(self._layout.checkpoint_lock)
-        if not lock.take(timeout_s=wait_s):
+        if not lock.take(timeout_s=max(give_up - time.monotonic(), 0.0)):
             return False
         try:
-            mode = "TRUNCATE" if truncate else "PASSIVE"
+            self._db.execute(f"PRAGMA busy_timeout={CHECKPOINT_BUSY_MS}").fetchone()
             busy, _, _ = self._db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         finally:
             lock.release()
+            self._db.execute(f"PRAGMA busy_timeout={int(self._patience_s * 1000)}").fetchone()
         return not busy
 
     def close(self) -> None:
@@ -241,6 +288,14 @@ def _values(row: Row) -> dict[str, object]:
     values["start"] = None if place is None else place.start
     values["record_at"] = None if place is None else place.record_at
     return values
+
+
+def _put_segments(connection: sqlite3.Connection, segments: Iterable[Indexed]) -> None:
+    connection.executemany(
+        "INSERT INTO segments (name, key_id, writer, indexed) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET indexed = excluded.indexed",
+        [(each.name, each.key_id, each.writer, each.size) for each in segments],
+    )
 
 
 def _turn_generation(connection: sqlite3.Connection) -> None:

@@ -7,12 +7,16 @@ have entropy enough that a fast hash is safe, and a copied keys.db answers no gu
 import hashlib
 import secrets
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database
+from sqlite_utils.db import NotFoundError
 
-from store.errors import BadInput
+from store.errors import BadInput, unusable
+from store.layout import Layout
 from store.record import Key
 from store.retention import checked_retention
 
@@ -66,13 +70,17 @@ def read_keys(connection: sqlite3.Connection) -> list[Sequence[Any]]:
 class Keys:
     """The table of keys, for the managing side."""
 
-    def __init__(self, db: Database, secret: bytes) -> None:
+    def __init__(self, db: Database, path: Path, secret: bytes) -> None:
         self._db = db
+        self._path = path
         self._secret = secret
 
     def all(self) -> list[Key]:
         """Every key, by name."""
-        return [key_from_row(row) for row in read_keys(self._db.conn)]
+        try:
+            return [key_from_row(row) for row in read_keys(self._db.conn)]
+        except sqlite3.Error as exc:
+            raise unusable(self._path, exc) from exc
 
     def named(self, name: str) -> Key:
         """The key of that name, else BadInput that names those there are."""
@@ -130,9 +138,15 @@ class Keys:
         """The key (before, after) the change."""
         if retention_s is not None:
             checked_retention(retention_s)
-        before = self.named(name)
-        self._write(lambda: self._db.table("keys").update(before.id, {"retention_s": retention_s}))
-        return before, self.named(name)
+
+        def change() -> Key:
+            # Read inside: another process may be changing it as well.
+            key = self.named(name)
+            self._db.table("keys").update(key.id, {"retention_s": retention_s})
+            return key
+
+        before = self._write(change)
+        return before, replace(before, retention_s=retention_s)
 
     def remove(self, key_id: str) -> None:
         """Forget a key; its records must be gone already."""
@@ -146,14 +160,58 @@ class Keys:
         if any(key.name == name for key in self.all()):
             raise BadInput(f"There is already a key named {name!r}.")
 
-    def _write(self, change: Any) -> None:
-        # IMMEDIATE: a plain BEGIN that turns into a write fails at once when another
-        # process wrote in between, whatever the busy timeout.
-        self._db.execute("BEGIN IMMEDIATE")
+    def _write[T](self, change: Callable[[], T]) -> T:
         try:
-            change()
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.conn.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+            # IMMEDIATE: a plain BEGIN that turns into a write fails at once when another
+            # process wrote in between, whatever the busy timeout.
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                result = change()
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.conn.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.IntegrityError as exc:
+            raise BadInput("Another process just added a key of that name or secret.") from exc
+        except NotFoundError as exc:
+            raise BadInput("Another process just removed that key.") from exc
+        except sqlite3.Error as exc:
+            raise unusable(self._path, exc) from exc
+        return result
+
+
+class WatchedKeys:
+    """The keys in memory, read again when another process changed them; for the writer's thread alone."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._secret = layout.read_secret()
+        # Made by the thread that opens the store, used by the writer's.
+        self._connection = sqlite3.connect(
+            f"{layout.keys.absolute().as_uri()}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        self._version = -1
+        self.keys = HashedKeys(self._secret, ())
+        """An immutable snapshot; another thread may read it at any time."""
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Read them again if they changed; True if they did. Two microseconds if not."""
+        version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        if version == self._version:
+            return False
+        self.keys = HashedKeys(self._secret, read_keys(self._connection))
+        self._version = version
+        return True
+
+    def is_on(self, key_id: str) -> bool:
+        """The key is there and has a retention."""
+        key = self.keys.by_id(key_id)
+        return key is not None and key.retention_s is not None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()

@@ -11,6 +11,7 @@
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -54,11 +55,13 @@ class Layout:
     def check(self) -> None:
         """Refuse what is no store of ours: BadInput for a file, another user's, or a path that cannot be."""
         try:
-            info = os.stat(self.root)
+            info = os.lstat(self.root)
         except FileNotFoundError:
             return
         except OSError as exc:
             raise BadInput(f"Store {self.root}: {exc.strerror}.") from exc
+        if stat.S_ISLNK(info.st_mode):
+            raise BadInput(f"Store {self.root} is a link; name the directory it leads to.")
         if not stat.S_ISDIR(info.st_mode):
             raise BadInput(f"Store {self.root} is not a directory.")
         if info.st_uid != os.geteuid():
@@ -79,22 +82,51 @@ class Layout:
             with locked(self.schema_lock):
                 self._make_secret()
                 for database in (self.index, self.keys):
-                    # Made empty first: SQLite gives -wal and -shm the mode of the database.
-                    os.close(os.open(database, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600))
-                    os.chmod(database, 0o600)
+                    _make_database(database)
         except NotADirectoryError as exc:
             raise BadInput(f"Store {self.root}: {exc.filename} is not a directory.") from exc
         except OSError as exc:
             raise StoreUnavailable(f"Store {self.root}: {exc.strerror} ({exc.filename}).") from exc
 
     def _make_secret(self) -> None:
-        if self.secret.exists() and self.secret.stat().st_size == SECRET_BYTES:
+        try:
+            info = os.lstat(self.secret)
+        except FileNotFoundError:
+            info = None
+        if info is not None and stat.S_ISREG(info.st_mode) and info.st_size == SECRET_BYTES:
+            os.chmod(self.secret, 0o600)
             return
+        with contextlib.suppress(FileNotFoundError):
+            if os.lstat(self.keys).st_size:
+                # With another secret no credential would match any key: silence instead of records.
+                raise StoreUnavailable(
+                    f"{self.secret} is missing or damaged, so no key can be recognised:"
+                    f" restore it, or remove {self.keys} and add the keys anew."
+                )
         write_beside(self.secret, secrets.token_bytes(SECRET_BYTES))
 
     def read_secret(self) -> bytes:
         """The bytes that key the credentials' hashes."""
         return self.secret.read_bytes()
+
+
+def _make_database(path: Path) -> None:
+    """An empty database file of mode 0600 where there is none: SQLite gives -wal and -shm its mode.
+
+    One that is there is never opened here: closing any descriptor of it would drop the locks
+    that SQLite holds on it in this process (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    try:
+        fd = create_file(path)
+    except FileExistsError:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise OSError(errno.ELOOP, "is not a plain file", str(path)) from None
+        os.chmod(path, 0o600)
+        return
+    os.close(fd)
+    for suffix in ("-wal", "-shm", "-journal"):
+        # Of a database that was removed: SQLite would play it into the new one.
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:
@@ -116,6 +148,66 @@ def create_file(path: Path) -> int:
 def open_file(path: Path, *, append: bool = False) -> int:
     """An existing file, never through a link; FileNotFoundError if it is gone."""
     return os.open(path, (os.O_RDWR | os.O_APPEND if append else os.O_RDONLY) | _NO_LINK)
+
+
+class FileView:
+    """A file as a buffer for scanning, its length that at the opening. Use as a context.
+
+    Read through a window, not mapped: where a disk gives an error a mapping kills the
+    process, and this raises OSError.
+    """
+
+    WINDOW = 256 * 1024
+
+    def __init__(self, path: Path) -> None:
+        self._fd = open_file(path)
+        try:
+            self._length = os.fstat(self._fd).st_size
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self._window = b""
+        self._window_at = 0
+
+    def __enter__(self) -> "FileView":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, key: slice, /) -> bytes:
+        """The bytes from `key.start` to `key.stop`, both within the file."""
+        start, stop, _ = key.indices(self._length)
+        at = start - self._window_at
+        if at < 0 or stop - self._window_at > len(self._window):
+            if stop - start >= self.WINDOW:
+                return self._read(start, stop - start)
+            self._window = self._read(start, self.WINDOW)
+            self._window_at = start
+            at = 0
+        return self._window[at : at + stop - start]
+
+    def find(self, sub: bytes, start: int = 0, /) -> int:
+        """Where `sub` begins first, from `start` on; -1 if nowhere."""
+        while start < self._length:
+            piece = self[start : min(start + self.WINDOW, self._length)]
+            found = piece.find(sub)
+            if found >= 0:
+                return start + found
+            # One that lies across the edge begins in this piece's last bytes.
+            start += max(len(piece) - len(sub) + 1, 1)
+        return -1
+
+    def _read(self, start: int, size: int) -> bytes:
+        pieces = []
+        while size > 0 and (piece := os.pread(self._fd, size, start)):
+            pieces.append(piece)
+            start += len(piece)
+            size -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def write_all(fd: int, data: bytes) -> None:

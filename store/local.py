@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from store.errors import StoreError, StoreUnavailable
+from store.errors import StoreError, StoreUnavailable, unusable
 from store.index import Index
 from store.keys import Keys
 from store.layout import Layout, locked
@@ -19,7 +19,7 @@ from store.record import Key
 from store.recovery import living, recover, roll_forward
 from store.retention import cutoff_ms
 from store.schema import migrate, open_database
-from store.sweep import finish_purges, purge_key, sweep
+from store.sweep import SteadyClock, finish_purges, purge_key, sweep
 from store.writer import LocalWriter
 
 FIRST_SWEEP_S = 30.0
@@ -43,7 +43,7 @@ class LocalStore:
         # The keys are not rebuildable: every change is on the disk before it is told.
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA secure_delete=ON")
-        self._keys = Keys(self._db, self.layout.read_secret())
+        self._keys = Keys(self._db, self.layout.keys, self.layout.read_secret())
 
     # -- sides ---------------------------------------------------------------------------
 
@@ -54,9 +54,9 @@ class LocalStore:
     def writer(self, log: Callable[[str], None] = _silent) -> "SweepingWriter":
         """A recording side, after recovering what dead writers left."""
         with self._managed() as index:
-            recover(self.layout, index, self._keys.all(), log)
+            recover(self.layout, index, self._keys.all, log)
             finish_purges(self.layout, index)
-        return SweepingWriter(self.layout, log)
+            return SweepingWriter(self.layout, log)
 
     # -- keys ----------------------------------------------------------------------------
 
@@ -71,20 +71,18 @@ class LocalStore:
     def set_retention(self, name: str, retention_s: int | None) -> int:
         """Change it; lowering and switching off delete before this returns. How many were deleted."""
         before, after = self._keys.set_retention(name, retention_s)
-        if before.retention_s == after.retention_s:
-            return 0
-        if after.retention_s is None:
-            return self._purge(after)
-        if before.retention_s is None or after.retention_s < before.retention_s:
-            return self._purge(after)
-        return 0
+        # Off again, too: an earlier purge may have failed, and the key is then as off as before.
+        lowered = (
+            before.retention_s is None
+            or after.retention_s is None
+            or after.retention_s < before.retention_s
+        )
+        return self._purge(after) if lowered else 0
 
     def remove_key(self, name: str) -> int:
         """Switch the key off, purge its records, then forget it. How many were deleted."""
         key = self._keys.named(name)
         deleted = self.set_retention(name, None)
-        if key.retention_s is None:
-            deleted = self._purge(self._keys.named(name))
         self._keys.remove(key.id)
         with contextlib.suppress(OSError):
             self.layout.key_folder(key.id).rmdir()
@@ -105,6 +103,7 @@ class LocalStore:
     def rebuild(self) -> int:
         """Make the index anew from the segments; the number of records in it then."""
         with locked(self.layout.schema_lock), self._managed() as index:
+            finish_purges(self.layout, index)
             index.clear()
             roll_forward(self.layout, index, anew=True)
             row = index.connection.execute(
@@ -124,12 +123,14 @@ class LocalStore:
     @contextlib.contextmanager
     def _managed(self) -> Iterator[Index]:
         try:
-            index = Index(self.layout)
+            index = Index(self.layout, durable=True)
         except sqlite3.Error as exc:
-            raise StoreUnavailable(f"{self.layout.index}: {exc}.") from exc
+            raise unusable(self.layout.index, exc) from exc
         try:
             yield index
-        except (sqlite3.Error, OSError) as exc:
+        except sqlite3.Error as exc:
+            raise unusable(self.layout.index, exc) from exc
+        except OSError as exc:
             raise StoreUnavailable(f"Store {self.layout.root}: {exc}.") from exc
         finally:
             index.close()
@@ -155,8 +156,13 @@ class SweepingWriter(LocalWriter):
 
     def _sweep_on(self, root: Path, log: Callable[[str], None]) -> None:
         wait_s = FIRST_SWEEP_S
+        clock = SteadyClock(time.time(), time.monotonic())
         while not self._stop_sweeping.wait(wait_s):
             wait_s = SWEEP_EVERY_S
+            if clock.jumped(time.time(), time.monotonic()):
+                # Ahead by mistake it would delete everything; readers hide what expired anyway.
+                log("the clock jumped ahead: this sweep is left out, the next believes it")
+                continue
             try:
                 store = LocalStore(root)
                 try:
@@ -170,19 +176,26 @@ class SweepingWriter(LocalWriter):
 def rebuild_store(root: Path) -> int:
     """Make the index of a store anew, also one SQLite can no longer read; the number of records.
 
-    A damaged index.db is set aside as `index.db.damaged`, which needs every proxy stopped:
-    StoreUnavailable otherwise.
+    A damaged index.db is removed (all that it knows stands in the segments, and kept aside it
+    would outlive every retention), which needs every proxy stopped: StoreUnavailable otherwise.
     """
     layout = Layout(root)
     layout.create()
     try:
         migrate(layout)
+    except StoreUnavailable as exc:
+        if not isinstance(exc.__cause__, sqlite3.DatabaseError) or _damaged_keys(layout):
+            # Made by a newer version, locked, or the keys: nothing a new index would mend.
+            raise
+    try:
         with contextlib.closing(sqlite3.connect(layout.index)) as connection:
             sound = connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
-    except (StoreUnavailable, sqlite3.DatabaseError):
+    except sqlite3.OperationalError as exc:
+        raise unusable(layout.index, exc) from exc
+    except sqlite3.DatabaseError:
         sound = False
     if not sound:
-        _set_aside(layout)
+        _remove_index(layout)
     store = LocalStore(root)
     try:
         return store.rebuild()
@@ -190,15 +203,22 @@ def rebuild_store(root: Path) -> int:
         store.close()
 
 
-def _set_aside(layout: Layout) -> None:
-    writers = [folder.name for folder in layout.live.iterdir() if living(layout, folder.name)]
-    if writers:
-        raise StoreUnavailable(
-            f"{layout.index} is damaged and a proxy is writing; stop the proxy, then rebuild."
-        )
-    layout.index.rename(layout.index.with_name("index.db.damaged"))
-    for suffix in ("-wal", "-shm"):
-        layout.index.with_name(f"index.db{suffix}").unlink(missing_ok=True)
+def _damaged_keys(layout: Layout) -> bool:
+    try:
+        with contextlib.closing(sqlite3.connect(layout.keys)) as connection:
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
+    except sqlite3.DatabaseError:
+        return True
+
+
+def _remove_index(layout: Layout) -> None:
+    with locked(layout.schema_lock):
+        if any(living(layout, folder.name) for folder in layout.live.iterdir()):
+            raise StoreUnavailable(
+                f"{layout.index} is damaged and a proxy is writing; stop the proxy, then rebuild."
+            )
+        for suffix in ("", "-wal", "-shm"):
+            layout.index.with_name(f"index.db{suffix}").unlink(missing_ok=True)
 
 
 def _now_ms() -> int:

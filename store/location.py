@@ -27,7 +27,10 @@ def store_path(location: str | None) -> Path:
         raise BadInput(f"Store {scheme}://…: no backend of this version speaks {scheme!r}.")
     if "\0" in named:
         raise BadInput("The store's path has a NUL character in it.")
-    return Path(named).expanduser().absolute()
+    try:
+        return Path(named).expanduser().absolute()
+    except RuntimeError as exc:
+        raise BadInput(f"Store {named}: {exc}") from exc
 
 
 def open_reader(location: str | None = None) -> LocalReader:

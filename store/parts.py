@@ -3,6 +3,10 @@
 A part is what survives a `kill -9`, what a reader tails, and what dies by unlink. Its frames
 are BEGIN, then REQUEST, REQUEST_END, RESPONSE_HEAD, RESPONSE and END as they come; a chunk's
 `aux` is its at_ms. A part that is gone was purged: appending to it never brings it back.
+
+A part is read up to the first damage: what is told of it is a prefix of what passed, never a
+body with a hole. (Going on behind damage, as in a segment, could also take for frames what
+somebody wrote into a body to look like them: a part's payloads are not compressed.)
 """
 
 import contextlib
@@ -13,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from store.codec import request_from_json, response_from_json, unpack_json
-from store.frames import Frame, FrameError, Kind, frame_at, scan
-from store.layout import create_file, open_file, write_all
+from store.frames import Frame, FrameError, Kind, frame_at, unbroken
+from store.layout import FileView, create_file, open_file, write_all
 from store.record import (
     EMPTY,
     Body,
@@ -25,7 +29,6 @@ from store.record import (
     State,
     Transport,
 )
-from store.segments import MappedFile
 
 OPEN_PARTS = 64
 """Descriptors kept open; with more streams than that the least recently written is reopened."""
@@ -43,9 +46,13 @@ class PartFiles:
         return self._folder / f"{record_id}.part"
 
     def create(self, record_id: str, frames: bytes) -> None:
-        """A new part beginning with `frames`."""
+        """A new part beginning with `frames`; on OSError there is none."""
         self._keep(record_id, create_file(self.path(record_id)))
-        self._write(record_id, frames)
+        try:
+            self._write(record_id, frames)
+        except OSError:
+            self.remove(record_id)
+            raise
 
     def append(self, record_id: str, frames: bytes) -> None:
         """Add to a part; FileNotFoundError if it was purged meanwhile."""
@@ -135,7 +142,7 @@ class PartReading:
             self.end = (frame.aux, Transport(value["transport"]), value["error"])
 
 
-class MappedChunks:
+class PartChunks:
     """The chunks of one kind in a part, read anew at each iteration; whatever the size, one at a time."""
 
     def __init__(self, path: Path, kind: Kind) -> None:
@@ -143,17 +150,17 @@ class MappedChunks:
         self._kind = kind
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        with MappedFile(self._path) as buffer:
-            for frame in scan(buffer):
+        with FileView(self._path) as buffer:
+            for frame in unbroken(buffer):
                 if frame.kind == self._kind:
                     yield frame.aux, frame.payload
 
 
 def read_part(path: Path) -> PartReading:
-    """All that a part says; FileNotFoundError if it is gone."""
+    """All that a part says; FileNotFoundError if it is gone, OSError if it cannot be read."""
     reading = PartReading()
-    with MappedFile(path) as buffer:
-        for frame in scan(buffer):
+    with FileView(path) as buffer:
+        for frame in unbroken(buffer):
             reading.take(frame)
     return reading
 
@@ -161,7 +168,7 @@ def read_part(path: Path) -> PartReading:
 def part_key(path: Path) -> str | None:
     """Whose record a part holds, or None if it has no readable beginning."""
     try:
-        with MappedFile(path) as buffer:
+        with FileView(path) as buffer:
             frame = frame_at(buffer, 0)
             if frame is None or frame.kind != Kind.BEGIN:
                 return None
@@ -178,7 +185,7 @@ class LivePart:
         self._meta = meta
         self._fd = open_file(path)
         self._read_to = 0
-        self._rest = b""
+        """Up to where whole frames have been taken in."""
         self._reading = PartReading()
         self._request: list[tuple[int, bytes]] = []
         self._response: list[tuple[int, bytes]] = []
@@ -188,9 +195,9 @@ class LivePart:
         size = os.fstat(self._fd).st_size
         if size <= self._read_to:
             return False
-        data = os.pread(self._fd, size - self._read_to, self._read_to)
-        self._read_to += len(data)
-        buffer = self._rest + data if self._rest else data
+        # A frame written half is read again when the rest of it is there: its writer may as well
+        # have taken it back, because the disk was full.
+        buffer = os.pread(self._fd, size - self._read_to, self._read_to)
         at = 0
         while (frame := frame_at(buffer, at)) is not None:
             at = frame.end
@@ -199,8 +206,7 @@ class LivePart:
                 self._request.append((frame.aux, frame.payload))
             elif frame.kind == Kind.RESPONSE:
                 self._response.append((frame.aux, frame.payload))
-        # A frame written half is taken in when the rest of it is there.
-        self._rest = buffer[at:]
+        self._read_to += at
         return at > 0
 
     @property

@@ -16,7 +16,7 @@ from typing import Any
 
 from store.codec import COLUMNS, meta_from_row
 from store.contract import PAGE, PAGE_CAP, Counts
-from store.errors import BadInput, BodyMissing, StoreUnavailable
+from store.errors import BadInput, BodyMissing, StoreUnavailable, unusable
 from store.layout import Layout
 from store.parts import LivePart
 from store.record import RECORD_ID, Key, ProxyStatus, Record, RecordMeta, State, Verdict
@@ -74,7 +74,7 @@ class LocalReader:
             connection.execute("SELECT 1 FROM records, keyring.keys LIMIT 1")
         except sqlite3.Error as exc:
             connection.close()
-            raise StoreUnavailable(_said(layout.index, exc)) from exc
+            raise unusable(layout.index, exc) from exc
         self._connection = connection
         self._keys_version = -1
         return connection
@@ -85,7 +85,7 @@ class LocalReader:
         try:
             return connection.execute(sql, parameters).fetchall()
         except sqlite3.Error as exc:
-            raise StoreUnavailable(_said(self._layout.index, exc)) from exc
+            raise unusable(self._layout.index, exc) from exc
 
     def close(self) -> None:
         """Free everything."""
@@ -146,16 +146,23 @@ class LocalReader:
     def _metas(self, rows: list[Any]) -> list[RecordMeta]:
         """RecordMetas of rows that end with the writer."""
         dead: dict[str, bool] = {}
-        metas = []
-        for *row, writer in rows:
-            meta = meta_from_row(row)
-            if meta.state is State.LIVE:
-                if writer not in dead:
-                    dead[writer] = not self._living(writer)
-                if dead[writer]:
-                    meta = replace(meta, verdict=Verdict.INTERRUPTED)
-            metas.append(meta)
-        return metas
+        try:
+            return [self._meta_of(row, dead) for row in rows]
+        except (ValueError, TypeError) as exc:
+            raise StoreUnavailable(
+                f"{self._layout.index}: a row makes no sense ({exc}); `flowtap rebuild` makes the"
+                " index anew from the segments."
+            ) from exc
+
+    def _meta_of(self, row: Any, dead: dict[str, bool]) -> RecordMeta:
+        *values, writer = row
+        meta = meta_from_row(values)
+        if meta.state is State.LIVE:
+            if writer not in dead:
+                dead[writer] = not self._living(writer)
+            if dead[writer]:
+                return replace(meta, verdict=Verdict.INTERRUPTED)
+        return meta
 
     def meta(self, record_id: str) -> RecordMeta | None:
         """One row, or None."""
@@ -268,7 +275,7 @@ class LocalReader:
                     finally:
                         part.close()
                 return read_record(self._layout.segments, Place(segment, start, record_at), meta)
-            except (FileNotFoundError, BodyMissing) as exc:
+            except (OSError, BodyMissing) as exc:
                 # It ended, or a purge moved it, between the row and the file: ask again.
                 failure = exc
                 again = self._find(record_id)
@@ -276,7 +283,10 @@ class LocalReader:
                     break
         if isinstance(failure, BodyMissing):
             raise failure
-        raise BodyMissing(f"Record {record_id}: its part is gone: {failure.filename}.")
+        raise BodyMissing(
+            f"Record {record_id}: {self._layout.part(writer, record_id)} cannot be read:"
+            f" {failure.strerror}."
+        )
 
     def live(self, record_id: str) -> LivePart | None:
         """The record in flight, to be polled; None if it is not in flight."""
@@ -285,7 +295,7 @@ class LocalReader:
             return None
         try:
             return LivePart(self._layout.part(found[1][3], record_id), found[0])
-        except FileNotFoundError:
+        except OSError:
             return None
 
     def live_bytes(self, record_id: str) -> int | None:
@@ -308,10 +318,3 @@ def _checked_limit(limit: int) -> int:
     if isinstance(limit, bool) or limit < 1:
         raise BadInput(f"A limit is 1 to {PAGE_CAP}; got {limit}.")
     return min(limit, PAGE_CAP)
-
-
-def _said(path: Path, exc: sqlite3.Error) -> str:
-    text = str(exc)
-    if "no such table" in text or "file is not a database" in text or "malformed" in text:
-        return f"{path}: {text}; `flowtap rebuild` makes the index anew from the segments."
-    return f"{path}: {text}."

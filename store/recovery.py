@@ -7,17 +7,19 @@ writer's folder goes. All under that writer's lock, which a living one holds.
 """
 
 import contextlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from store.errors import StoreUnavailable
-from store.frames import Kind
+from store.frames import Kind, frame_at
 from store.ids import IdSource
-from store.index import Index, Row
-from store.layout import Layout, Lock, locked
-from store.parts import MappedChunks, PartReading, read_part
+from store.index import Index, Indexed, Row
+from store.key_folder import seize, share
+from store.layout import FileView, Layout, Lock, create_file, locked
+from store.parts import PartChunks, PartReading, read_part
 from store.record import RECORD_ID, Key, RequestHead, Transport
 from store.segments import Content, SegmentWriter, scan_segment, segment_names, segment_owner
 from store.summary import Observed, summarize
@@ -27,17 +29,29 @@ PROXY_TOLD_MS = 60 * 60 * 1000
 
 INTERRUPTED = "The proxy died before the exchange ended."
 
+FOLDER_WAIT_S = 10.0
+READER_ASKS_S = 0.03
 
-def recover(layout: Layout, index: Index, keys: list[Key], log: Callable[[str], None]) -> int:
-    """Recover everything of writers that are gone; returns how many records that made."""
+
+def recover(
+    layout: Layout,
+    index: Index,
+    keys: Callable[[], list[Key]],
+    log: Callable[[str], None],
+) -> int:
+    """Recover everything of writers that are gone; returns how many records that made.
+
+    `keys` gives the keys as they are when it is called: a part is asked for its key's
+    retention while no purge can run.
+    """
     with locked(layout.schema_lock):
         dead = dead_writers(layout)
         try:
-            roll_forward(layout, index)
+            roll_forward(layout, index, dead={name for name, _ in dead})
             recovered = 0
             for name, _ in dead:
                 recovered += _adopt(layout, index, name, keys, log)
-            known = {folder.name for folder in layout.live.iterdir()}
+            known = {folder.name for folder in _folders(layout.live)}
             for writer in _writers_of_rows(index) - known:
                 index.forget_writer(writer)
             index.forget_proxies(time.time_ns() // 1_000_000 - PROXY_TOLD_MS)
@@ -48,29 +62,33 @@ def recover(layout: Layout, index: Index, keys: list[Key], log: Callable[[str], 
 
 
 def dead_writers(layout: Layout) -> list[tuple[str, Lock]]:
-    """Writers whose lock is free, with that lock taken."""
+    """Writers whose lock is free, with that lock taken; the schema lock is held, so none is being born."""
     dead = []
-    for folder in sorted(layout.live.iterdir()):
+    for folder in _folders(layout.live):
         lock = Lock(folder / "lock")
         try:
-            taken = lock.take(timeout_s=0.0)
+            # A reader that asks whether the writer lives holds it for a moment.
+            taken = lock.take(timeout_s=READER_ASKS_S)
         except FileNotFoundError:
-            # Killed between making the folder and making the lock, or while removing it.
-            # A writer being born holds neither for a moment: an empty folder that young is left alone.
-            with contextlib.suppress(OSError):
-                if time.time() - folder.stat().st_mtime > 5.0:
-                    folder.rmdir()
-            continue
+            # Killed between making the folder and making the lock, or while removing both.
+            with contextlib.suppress(FileExistsError):
+                os.close(create_file(folder / "lock"))
+            taken = lock.take(timeout_s=READER_ASKS_S)
         if taken:
             dead.append((folder.name, lock))
     return dead
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders in a folder; links and stray files are none of ours."""
+    return sorted(each for each in path.iterdir() if each.is_dir() and not each.is_symlink())
 
 
 def living(layout: Layout, writer: str) -> bool:
     """Whether a writer's process still holds its lock."""
     lock = Lock(layout.live / writer / "lock")
     try:
-        if lock.take(timeout_s=0.0):
+        if lock.take(timeout_s=READER_ASKS_S):
             lock.release()
             return False
     except OSError:
@@ -78,56 +96,83 @@ def living(layout: Layout, writer: str) -> bool:
     return True
 
 
-def roll_forward(layout: Layout, index: Index, *, anew: bool = False) -> int:
-    """Index what segments hold beyond their indexed size; drop those of dead writers no row points at.
+def roll_forward(
+    layout: Layout, index: Index, *, dead: Collection[str] = (), anew: bool = False
+) -> int:
+    """Make rows and segments agree: index what a segment holds beyond its indexed size, drop rows
+    past its end, and drop segments no row points at. Returns how many rows were added.
 
-    `anew`: those of living writers too, for a rebuild; returns how many rows were added.
+    A segment whose writer lives is that writer's business; `dead`: writers whose lock the
+    caller holds. `anew`, for a rebuild: those of living writers too.
     """
     indexed = {
-        name: (size, writer)
-        for name, size, writer in index.connection.execute(
-            "SELECT name, indexed, writer FROM segments"
+        name: Indexed(name, key_id, writer, size)
+        for name, key_id, writer, size in index.connection.execute(
+            "SELECT name, key_id, writer, indexed FROM segments"
         )
     }
     doomed = {name for (name,) in index.connection.execute("SELECT segment FROM tombstones")}
     added = 0
-    for folder in sorted(layout.segments.iterdir()):
-        # Shared with writers; not while a purge is rewriting files here. Exclusive for a
-        # rebuild: then no writer has frames on their way to the index.
-        lock = Lock(folder)
-        if not lock.take(shared=not anew, timeout_s=10.0):
+    for folder in _folders(layout.segments):
+        # Not while a purge is rewriting files here; and for a rebuild not while a writer has
+        # frames on their way to the index.
+        take = seize if anew else share
+        lock = take(layout, folder.name, timeout_s=FOLDER_WAIT_S)
+        if lock is None:
+            if anew:
+                raise StoreUnavailable(
+                    f"{folder} is in use by a proxy that cannot write; rebuild again."
+                )
             continue
         try:
             for name in segment_names(layout.segments, folder.name):
                 if name not in doomed:
-                    added += _roll_segment(layout, index, name, *indexed.get(name, (0, None)), anew)
+                    added += _roll_segment(layout, index, name, indexed.get(name), dead, anew)
         finally:
             lock.release()
     for name in set(indexed) - set(segment_names(layout.segments)) - doomed:
-        # The rows stay and say which file is gone; the segment itself is no more.
-        with index.transaction() as connection:
-            connection.execute("DELETE FROM segments WHERE name = ?", (name,))
+        index.forget_segment(name)
     return added
 
 
 def _roll_segment(
-    layout: Layout, index: Index, name: str, size: int, writer: str | None, anew: bool
+    layout: Layout,
+    index: Index,
+    name: str,
+    known: Indexed | None,
+    dead: Collection[str],
+    anew: bool,
 ) -> int:
-    if writer is None:
-        writer = segment_owner(layout.segments, name)
-    in_use = bool(writer) and living(layout, writer)
+    writer = segment_owner(layout.segments, name) if known is None else known.writer
+    in_use = bool(writer) and writer not in dead and living(layout, writer)
     if in_use and not anew:
         return 0
     added = 0
+    size = 0 if known is None else known.size
     length = layout.segment(name).stat().st_size
+    now = Indexed(name, name.partition("/")[0], writer, length)
     if length > size:
-        found = list(scan_segment(layout.segments, name, size))
-        added = index.roll_forward(name, name.partition("/")[0], writer, found, length)
+        added = index.roll_forward(now, list(scan_segment(layout.segments, name, size)))
+    elif length < size:
+        index.roll_back(now, _past_end(layout, index, name))
     if not in_use and not _has_rows(index, name):
         # Nothing whole in it: an empty one, or the copy of a rewrite that was cut short.
-        index.move(name, None, (), "", 0)
+        index.forget_segment(name)
         layout.segment(name).unlink()
     return added
+
+
+def _past_end(layout: Layout, index: Index, name: str) -> list[str]:
+    """Records whose last frame the segment no longer has, from its end backwards."""
+    lost = []
+    with FileView(layout.segment(name)) as buffer:
+        for record_id, record_at in index.connection.execute(
+            "SELECT id, record_at FROM records WHERE segment = ? ORDER BY record_at DESC", (name,)
+        ).fetchall():
+            if frame_at(buffer, record_at) is not None:
+                break
+            lost.append(record_id)
+    return lost
 
 
 def _has_rows(index: Index, name: str) -> bool:
@@ -147,64 +192,108 @@ def _writers_of_rows(index: Index) -> set[str]:
 
 
 def _adopt(
-    layout: Layout, index: Index, writer: str, keys: list[Key], log: Callable[[str], None]
+    layout: Layout,
+    index: Index,
+    writer: str,
+    keys: Callable[[], list[Key]],
+    log: Callable[[str], None],
 ) -> int:
     """Turn a dead writer's parts into records of segments of its own name, and remove its folder."""
     folder = layout.live / writer
-    on = {key.id for key in keys if key.retention_s is not None}
-    ids = IdSource()
-    segments: dict[str, SegmentWriter] = {}
-    locks: list[Lock] = []
-    rows: list[Row] = []
+    adoption = _Adoption(layout, writer, log)
     parts = sorted(folder.glob("*.part"))
+    kept: set[Path] = set()
     try:
         for part in parts:
             if RECORD_ID.match(part.stem) is None or _stored(index, part.stem):
                 continue
-            reading = read_part(part)
-            if reading.begin is None or reading.request is None:
+            try:
+                adoption.take(part, keys)
+            except FileNotFoundError:
+                # Purged meanwhile.
                 continue
-            if reading.begin.get("key") not in on:
-                continue
-            key_id = reading.begin["key"]
-            if key_id not in segments:
-                segments[key_id] = _segment(layout, key_id, writer, ids, locks)
-            rows.append(
-                _to_record(part, reading, reading.begin, reading.request, writer, segments[key_id])
-            )
-        for segment in segments.values():
-            segment.sync()
-        if rows:
-            index.put(rows)
-        for key_id, segment in segments.items():
-            index.add_segment(segment.name, key_id, writer, segment.size)
+            except Exception as exc:
+                # One part must not keep all the others, and recording itself, from going on.
+                kept.add(part)
+                log(f"{part} could not be recovered, the next start tries again: {exc}")
+        rows = adoption.commit(index)
     finally:
-        for segment in segments.values():
-            segment.close()
-        for lock in locks:
-            lock.release()
+        adoption.close()
     index.forget_writer(writer)
     for part in parts:
-        part.unlink(missing_ok=True)
-    (folder / "lock").unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
+        if part not in kept:
+            part.unlink(missing_ok=True)
+    if not kept:
+        (folder / "lock").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
     if rows:
-        log(f"recovered {len(rows)} record(s) of a proxy that died")
-    return len(rows)
+        log(f"recovered {rows} record(s) of a proxy that died")
+    return rows
 
 
-def _segment(
-    layout: Layout, key_id: str, writer: str, ids: IdSource, locks: list[Lock]
-) -> SegmentWriter:
-    now_ms = time.time_ns() // 1_000_000
-    segment = SegmentWriter(layout.segments, key_id, writer, ids.new(now_ms), now_ms)
-    lock = Lock(layout.key_folder(key_id))
-    if not lock.take(shared=True, timeout_s=10.0):
-        segment.close()
-        raise StoreUnavailable(f"{layout.key_folder(key_id)} is being purged; try again.")
-    locks.append(lock)
-    return segment
+class _Adoption:
+    """The segments that a dead writer's parts go into, each key's folder held until the rows are committed."""
+
+    def __init__(self, layout: Layout, writer: str, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._layout = layout
+        self._writer = writer
+        self._ids = IdSource()
+        self._locks: dict[str, Lock] = {}
+        self._segments: dict[str, SegmentWriter] = {}
+        self._rows: list[Row] = []
+
+    def take(self, part: Path, keys: Callable[[], list[Key]]) -> None:
+        """Append a part's record, unless its key is off or gone; whatever is wrong with it raises."""
+        reading = read_part(part)
+        if reading.begin is None or reading.request is None:
+            # Killed in its first write, or damaged there: nobody knows whose it was.
+            self._log(f"{part} has no readable beginning and is dropped")
+            return
+        key_id = str(reading.begin["key"])
+        if all(key.id != key_id for key in keys()):
+            return
+        if key_id not in self._locks:
+            lock = share(self._layout, key_id, timeout_s=FOLDER_WAIT_S)
+            if lock is None:
+                raise StoreUnavailable(f"{self._layout.key_folder(key_id)} is being purged")
+            self._locks[key_id] = lock
+        if any(key.id == key_id and key.retention_s is not None for key in keys()):
+            segment = self._segment(key_id)
+            self._rows.append(
+                _to_record(part, reading, reading.begin, reading.request, self._writer, segment)
+            )
+
+    def _segment(self, key_id: str) -> SegmentWriter:
+        segment = self._segments.get(key_id)
+        if segment is None:
+            now_ms = time.time_ns() // 1_000_000
+            segment = self._segments[key_id] = SegmentWriter(
+                self._layout.segments, key_id, self._writer, self._ids.new(now_ms), now_ms
+            )
+        return segment
+
+    def commit(self, index: Index) -> int:
+        """Sync what was appended, then commit its rows; how many."""
+        for segment in self._segments.values():
+            segment.sync()
+        if self._segments:
+            index.put(
+                self._rows,
+                [
+                    Indexed(each.name, each.key_id, self._writer, each.size)
+                    for each in self._segments.values()
+                ],
+            )
+        return len(self._rows)
+
+    def close(self) -> None:
+        """Let every descriptor and lock go."""
+        for segment in self._segments.values():
+            segment.close()
+        for lock in self._locks.values():
+            lock.release()
 
 
 def _to_record(
@@ -220,7 +309,7 @@ def _to_record(
         Transport.RECOVERED,
         INTERRUPTED,
     )
-    chunks = (MappedChunks(part, Kind.REQUEST), MappedChunks(part, Kind.RESPONSE))
+    chunks = (PartChunks(part, Kind.REQUEST), PartChunks(part, Kind.RESPONSE))
     meta = summarize(
         Observed(
             id=part.stem,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlite_utils import Database, Migrations
 
-from store.errors import StoreUnavailable
+from store.errors import StoreUnavailable, unusable
 from store.layout import Layout, locked
 
 BUSY_TIMEOUT_S = 10.0
@@ -130,11 +130,11 @@ def m001_keys(db: Database) -> None:
     db.table("keys").create_index(["hash"], unique=True)
 
 
-def open_database(path: Path) -> Database:
+def open_database(path: Path, *, timeout_s: float = BUSY_TIMEOUT_S) -> Database:
     """A writing connection of one thread at a time, closed by its owner."""
     # check_same_thread: made on the thread that opens the store, used by the writer's alone.
     connection = sqlite3.connect(
-        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        path, timeout=timeout_s, isolation_level=None, check_same_thread=False
     )
     # Plugins would load whatever is installed into the user's proxy.
     return Database(connection, execute_plugins=False)
@@ -154,10 +154,8 @@ def migrate(layout: Layout) -> None:
                 db.execute(f"PRAGMA journal_mode={journal}").fetchone()
                 _refuse_newer(db, migrations, path)
                 migrations.apply(db)
-            except sqlite3.DatabaseError as exc:
-                raise StoreUnavailable(
-                    f"{path} cannot be used: {exc}; `flowtap rebuild` makes the index anew."
-                ) from exc
+            except sqlite3.Error as exc:
+                raise unusable(path, exc) from exc
             finally:
                 db.close()
 

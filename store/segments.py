@@ -6,8 +6,9 @@ segments of its own alone, holding the key folder's lock shared from the append 
 index commit; who purges holds it exclusively, so no bytes can be between the two.
 """
 
+import contextlib
+import errno
 import hashlib
-import mmap
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -35,9 +36,8 @@ from store.frames import (
     scan,
     unpack_arrivals,
 )
-from store.ids import id_bytes
-from store.layout import create_file, make_folder, open_file, sync_folder, write_all
-from store.record import Body, Record, RecordMeta, RequestHead, ResponseHead
+from store.layout import FileView, create_file, make_folder, sync_folder, write_all
+from store.record import Body, Record, RecordMeta, RequestHead, ResponseHead, id_bytes
 
 SEAL_BYTES = 32 * 1024 * 1024
 """A purge rewrites at most one boundary segment, so this bounds what it costs."""
@@ -75,17 +75,25 @@ class SegmentWriter:
     ) -> None:
         folder = segments / key_id
         make_folder(folder)
+        self.key_id = key_id
         self.name = f"{key_id}/{segment_id}.seg"
         self.created_ms = now_ms
-        self._fd = create_file(segments / self.name)
+        self.broken = False
+        """A write or sync failed and what lies behind `size` is not to be trusted: append no more."""
+        path = segments / self.name
+        self._fd = create_file(path)
         head = pack_json({"key": key_id, "writer": writer, "created_ms": now_ms, "format": 1})
+        frame = pack(Kind.SEGMENT, NO_RECORD, head)
         try:
-            write_all(self._fd, pack(Kind.SEGMENT, NO_RECORD, head))
+            write_all(self._fd, frame)
             sync_folder(folder)
         except OSError:
             self.close()
+            # A full disk is tried again every second: no empty file a second.
+            with contextlib.suppress(OSError):
+                path.unlink()
             raise
-        self.size = os.fstat(self._fd).st_size
+        self.size = len(frame)
 
     @property
     def unlinked(self) -> bool:
@@ -93,17 +101,25 @@ class SegmentWriter:
         return os.fstat(self._fd).st_nlink == 0
 
     def append(self, content: Content) -> Place:
-        """Write a record; on OSError the file is cut back to where it was."""
+        """Write a record; if that fails the file is cut back to where it was."""
         start = self.size
         try:
-            record_at = self._append(content)
-        except OSError:
-            os.ftruncate(self._fd, start)
+            record_at, end = self._append(content)
+        except BaseException:
+            self.cut_back(start)
             raise
-        self.size = os.fstat(self._fd).st_size
+        self.size = end
         return Place(self.name, start, record_at)
 
-    def _append(self, content: Content) -> int:
+    def cut_back(self, size: int) -> None:
+        """Drop what was written behind `size`; where the disk refuses even that, the segment is broken."""
+        self.size = size
+        try:
+            os.ftruncate(self._fd, size)
+        except OSError:
+            self.broken = True
+
+    def _append(self, content: Content) -> tuple[int, int]:
         record_id = id_bytes(content.meta.id)
         at = self.size
 
@@ -133,18 +149,32 @@ class SegmentWriter:
         value = record_json(content.meta, content.request, content.response, hashes)
         record_at = at
         put(pack(Kind.RECORD, record_id, pack_json(value), compress=True))
-        return record_at
+        return record_at, at
 
     def append_raw(self, frames: bytes) -> int:
         """Take a record's frames over as they are; returns where they start."""
         start = self.size
-        write_all(self._fd, frames)
+        try:
+            write_all(self._fd, frames)
+        except BaseException:
+            self.cut_back(start)
+            raise
         self.size += len(frames)
         return start
 
     def sync(self) -> None:
-        """The data is on the disk, or OSError."""
-        os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
+        """The data is on the disk, or OSError: then, and ever after, the segment is broken.
+
+        The kernel may mark pages it failed to write as clean, so that a second sync succeeds
+        and the bytes are not there (lwn.net/Articles/752063).
+        """
+        if self.broken:
+            raise OSError(errno.EIO, "an earlier write or sync failed", self.name)
+        try:
+            os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
+        except OSError:
+            self.broken = True
+            raise
 
     def close(self) -> None:
         """Let the file go; it is sealed by not being appended to again."""
@@ -172,33 +202,11 @@ def _slices(chunks: Iterable[tuple[int, bytes]], arrivals: Arrivals) -> Iterator
         yield b"".join(pieces)
 
 
-class MappedFile:
-    """A file mapped for scanning; an empty one is an empty buffer. Use as a context."""
-
-    def __init__(self, path: Path) -> None:
-        self._fd = open_file(path)
-        self._map: mmap.mmap | None = None
-        try:
-            if os.fstat(self._fd).st_size:
-                self._map = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
-        except BaseException:
-            os.close(self._fd)
-            raise
-
-    def __enter__(self) -> mmap.mmap | bytes:
-        return self._map if self._map is not None else b""
-
-    def __exit__(self, *_: object) -> None:
-        if self._map is not None:
-            self._map.close()
-        os.close(self._fd)
-
-
 def read_record(segments: Path, place: Place, meta: RecordMeta) -> Record:
     """A record with its bodies; BodyMissing, naming record and file, if they are not there or not whole."""
     path = segments / place.segment
     try:
-        with MappedFile(path) as buffer:
+        with FileView(path) as buffer:
             frames = list(_record_frames(buffer, place, id_bytes(meta.id)))
             return _assemble(frames, meta, str(path))
     except FileNotFoundError as exc:
@@ -209,7 +217,7 @@ def read_record(segments: Path, place: Place, meta: RecordMeta) -> Record:
         raise BodyMissing(f"Record {meta.id}: its body is damaged in {path}: {exc}.") from exc
 
 
-def _record_frames(buffer: mmap.mmap | bytes, place: Place, record_id: bytes) -> Iterator[Frame]:
+def _record_frames(buffer: FileView, place: Place, record_id: bytes) -> Iterator[Frame]:
     at = place.start
     while at <= place.record_at:
         frame = frame_at(buffer, at)
@@ -261,9 +269,11 @@ class Found:
 def scan_segment(segments: Path, name: str, start: int = 0) -> Iterator[Found]:
     """Every whole record from byte `start` on, in file order; damaged ones are passed over.
 
-    Raises FileNotFoundError if the segment is gone.
+    A record that says it is another's than the folder's key is no record: bytes found behind
+    damage may be of somebody else's making. Raises FileNotFoundError if the segment is gone.
     """
-    with MappedFile(segments / name) as buffer:
+    key_id = name.partition("/")[0]
+    with FileView(segments / name) as buffer:
         begin: int | None = None
         current = NO_RECORD
         expected = -1
@@ -272,19 +282,24 @@ def scan_segment(segments: Path, name: str, start: int = 0) -> Iterator[Found]:
                 begin, current = frame.offset, frame.id
             expected = frame.end
             if frame.kind == Kind.RECORD and begin is not None:
-                try:
-                    meta = meta_from_json(unpack_json(frame.decode()))
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    meta = None
+                meta = _meta_of(frame, key_id)
                 if meta is not None:
                     yield Found(meta, Place(name, begin, frame.offset), frame.end)
                 begin, current = None, NO_RECORD
 
 
+def _meta_of(frame: Frame, key_id: str) -> RecordMeta | None:
+    try:
+        meta = meta_from_json(unpack_json(frame.decode()))
+        return meta if meta.key_id == key_id and id_bytes(meta.id) == frame.id else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def segment_owner(segments: Path, name: str) -> str:
     """The writer a segment says it belongs to; "" if its head is damaged."""
     try:
-        with MappedFile(segments / name) as buffer:
+        with FileView(segments / name) as buffer:
             frame = frame_at(buffer, 0)
             if frame is None or frame.kind != Kind.SEGMENT:
                 return ""

@@ -110,7 +110,7 @@ def summarize(
         seen.transport,
         status=status,
         streamed=streamed,
-        terminal=told.terminal if streamed else True,
+        terminal=_terminal(told, streamed=streamed, length=ends.length),
         protocol_error=failed,
     )
     return RecordMeta(
@@ -219,17 +219,33 @@ def _protocol(value: str | None) -> LlmProtocol | None:
 
 def _model(path: str, protocol: LlmProtocol | None, ends: Ends) -> str | None:
     # Longer than its ends the body has a hole; the scans look at less than either end.
-    return facts.request_model(path, protocol, ends.head + ends.tail)
+    try:
+        return facts.request_model(path, protocol, ends.head + ends.tail)
+    except Exception:
+        # A bug there must not keep the bytes from being stored: the row says less.
+        return None
 
 
 def _facts(
     protocol: LlmProtocol | None, content_type: str | None, streamed: bool, ends: Ends
 ) -> facts.Facts:
+    try:
+        if streamed:
+            return facts.stream_facts(
+                protocol, ends.head, ends.tail, whole=ends.whole, content_type=content_type
+            )
+        return facts.body_facts(protocol, ends.head + ends.tail)
+    except Exception:
+        # As above; and what nobody could look at is not called cut.
+        return facts.Facts(terminal=True)
+
+
+def _terminal(told: facts.Facts, *, streamed: bool, length: int) -> bool | None:
+    """For the verdict. A body that is no stream has no last event: whole JSON proves nothing
+    where the connection broke off, only JSON that is cut tells something."""
     if streamed:
-        return facts.stream_facts(
-            protocol, ends.head, ends.tail, whole=ends.whole, content_type=content_type
-        )
-    return facts.body_facts(protocol, ends.head + ends.tail)
+        return told.terminal
+    return None if told.terminal or not length else False
 
 
 def _error(

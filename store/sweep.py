@@ -1,26 +1,25 @@
 """Deleting: of one key what its retention no longer covers, at once, and of all keys every minute.
 
-Index rows and a tombstone go first, files second: a purge killed half way has hidden what
-it was to delete, and the next start finishes it from the tombstones. Whole segments are
-unlinked; the one at the boundary is rewritten without what expired.
+Index rows and a tombstone go first, files second, the tombstone last: a purge killed half
+way has hidden what it was to delete, and the next sweep or start finishes it from the
+tombstones. Whole segments are unlinked; the one at the boundary is rewritten without what
+expired.
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from store.errors import StoreUnavailable
 from store.ids import IdSource
-from store.index import Index
-from store.layout import Layout, Lock, make_folder, sync_folder
+from store.index import EVERYTHING, Index
+from store.key_folder import seize
+from store.layout import FileView, Layout, Lock, sync_folder
 from store.parts import part_key
 from store.record import Key
 from store.retention import cutoff_ms
 from store.segments import (
     Found,
-    MappedFile,
     Place,
     SegmentWriter,
     scan_segment,
@@ -30,7 +29,25 @@ from store.segments import (
 LOCK_WAIT_S = 10.0
 """A writer holds a key's folder from append to commit, 0.2 s; longer means its index is stuck."""
 
+CHECKPOINT_WAIT_S = 2.0
+
 _ids = IdSource()
+
+
+JUMP_S = 300.0
+"""A clock is set by seconds, a mistake is made by days; a machine that slept looks the same."""
+
+
+class SteadyClock:
+    """Tells when the wall clock ran ahead of the time that passed."""
+
+    def __init__(self, wall_s: float, passed_s: float) -> None:
+        self._last = (wall_s, passed_s)
+
+    def jumped(self, wall_s: float, passed_s: float) -> bool:
+        """Whether it did since the last call; the new time is the measure of the next."""
+        last, self._last = self._last, (wall_s, passed_s)
+        return (wall_s - last[0]) - (passed_s - last[1]) > JUMP_S
 
 
 def purge_key(layout: Layout, index: Index, key_id: str, cutoff: int | None) -> int:
@@ -40,12 +57,11 @@ def purge_key(layout: Layout, index: Index, key_id: str, cutoff: int | None) -> 
     that a reader in mid-read keeps the log until it is done. StoreUnavailable if a writer
     does not let go of the folder.
     """
-    folder = layout.key_folder(key_id)
-    if not folder.exists():
-        make_folder(folder)
-    lock = Lock(folder)
-    if not lock.take(timeout_s=LOCK_WAIT_S):
-        raise StoreUnavailable(f"{folder} is in use by a proxy that cannot write; try again.")
+    lock = seize(layout, key_id, timeout_s=LOCK_WAIT_S)
+    if lock is None:
+        raise StoreUnavailable(
+            f"{layout.key_folder(key_id)} is in use by a proxy that cannot write; try again."
+        )
     try:
         doomed = _doomed_segments(layout, index, key_id, cutoff)
         deleted = 0
@@ -56,8 +72,8 @@ def purge_key(layout: Layout, index: Index, key_id: str, cutoff: int | None) -> 
         _bury(layout, index, key_id)
     finally:
         lock.release()
-    if deleted or doomed:
-        index.checkpoint(wait_s=1.0, truncate=True)
+    # Also where nothing was found: what an earlier purge deleted may still be in the log.
+    index.checkpoint(wait_s=CHECKPOINT_WAIT_S, truncate=True)
     return deleted
 
 
@@ -65,11 +81,8 @@ def finish_purges(layout: Layout, index: Index) -> None:
     """Do what tombstones of a purge cut short still ask for."""
     rows = index.connection.execute("SELECT DISTINCT segment FROM tombstones").fetchall()
     for key_id in sorted({str(name).partition("/")[0] for (name,) in rows}):
-        folder = layout.key_folder(key_id)
-        if not folder.exists():
-            make_folder(folder)
-        lock = Lock(folder)
-        if lock.take(timeout_s=1.0):
+        lock = seize(layout, key_id, timeout_s=1.0)
+        if lock is not None:
             try:
                 _bury(layout, index, key_id)
             finally:
@@ -96,18 +109,22 @@ def sweep(
                     deleted += purge_key(layout, index, key.id, cutoff)
             except Exception as exc:
                 log(f"sweep of key {key.name} failed: {type(exc).__name__}: {exc}")
+        # A reader in mid-read kept a purge from clearing the log: what it deleted goes now.
+        index.checkpoint(wait_s=CHECKPOINT_WAIT_S, truncate=True)
     finally:
         lock.release()
     return deleted
 
 
 def _has_work(layout: Layout, index: Index, key_id: str, cutoff: int | None) -> bool:
-    if cutoff is None:
-        return bool(segment_names(layout.segments, key_id))
+    """Something expired, something left of a key that is off, or a purge that was cut short."""
+    limit = EVERYTHING if cutoff is None else cutoff
     row = index.connection.execute(
-        "SELECT 1 FROM records WHERE key_id = ? AND completed_ms < ? LIMIT 1", (key_id, cutoff)
+        "SELECT 1 FROM records WHERE key_id = ? AND completed_ms < ?"
+        " UNION ALL SELECT 1 FROM tombstones WHERE segment LIKE ? || '/%' LIMIT 1",
+        (key_id, limit, key_id),
     ).fetchone()
-    return row is not None
+    return row is not None or (cutoff is None and bool(segment_names(layout.segments, key_id)))
 
 
 def _doomed_segments(layout: Layout, index: Index, key_id: str, cutoff: int | None) -> list[str]:
@@ -133,14 +150,14 @@ def _bury(layout: Layout, index: Index, key_id: str) -> None:
     ).fetchall()
     for name, cutoff in rows:
         path = layout.segment(name)
-        try:
-            survivors = [
-                found
-                for found in scan_segment(layout.segments, name)
-                if (found.meta.completed_ms or 0) >= cutoff
-            ]
-        except FileNotFoundError:
-            survivors = []
+        survivors: list[Found] = []
+        if cutoff < EVERYTHING:
+            with contextlib.suppress(FileNotFoundError):
+                survivors = [
+                    found
+                    for found in scan_segment(layout.segments, name)
+                    if (found.meta.completed_ms or 0) >= cutoff
+                ]
         if survivors:
             _rewrite(layout, index, name, key_id, survivors)
         else:
@@ -148,6 +165,7 @@ def _bury(layout: Layout, index: Index, key_id: str) -> None:
         path.unlink(missing_ok=True)
     if rows:
         sync_folder(layout.key_folder(key_id))
+        index.buried([name for name, _ in rows])
 
 
 def _rewrite(layout: Layout, index: Index, old: str, key_id: str, survivors: list[Found]) -> None:
@@ -155,7 +173,7 @@ def _rewrite(layout: Layout, index: Index, old: str, key_id: str, survivors: lis
     new = SegmentWriter(layout.segments, key_id, "", _ids.new(now_ms), now_ms)
     places: list[tuple[str, Place]] = []
     try:
-        with MappedFile(layout.segment(old)) as buffer:
+        with FileView(layout.segment(old)) as buffer:
             for found in survivors:
                 start = new.append_raw(buffer[found.place.start : found.end])
                 shift = start - found.place.start
@@ -163,14 +181,10 @@ def _rewrite(layout: Layout, index: Index, old: str, key_id: str, survivors: lis
                     (found.meta.id, Place(new.name, start, found.place.record_at + shift))
                 )
         new.sync()
-    except OSError:
-        _unlink_quietly(layout.segment(new.name))
+    except BaseException:
+        with contextlib.suppress(OSError):
+            layout.segment(new.name).unlink()
         raise
     finally:
         new.close()
     index.move(old, new.name, places, key_id, new.size)
-
-
-def _unlink_quietly(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)

@@ -27,9 +27,10 @@ def verdict_of(
 ) -> Verdict:
     """The verdict.
 
-    `terminal`: the protocol's last event was seen; None where the protocol has no known one
-    (then a complete transport is a complete exchange). `protocol_error`: an error event or
-    body. `status` None: no response at all.
+    `terminal`: the protocol said that the answer was whole (True) or it is known that it is
+    not (False); None where nothing but the connection can tell, as of a body that is no
+    stream: then a complete transport is a complete exchange. `protocol_error`: an error event
+    or body. `status` None: no response at all.
     """
     if status is not None and terminal and not protocol_error and status < 400:
         return Verdict.COMPLETE
@@ -38,7 +39,7 @@ def verdict_of(
         return Verdict.FAILED if whole else _WITHOUT_TERMINAL[transport]
     if status is None or status >= 400 or protocol_error:
         return Verdict.FAILED
-    if streamed and terminal is False:
+    if terminal is False:
         return Verdict.TRUNCATED
     return Verdict.COMPLETE
 

@@ -11,17 +11,20 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from store.contract import Counters
+from store.errors import StoreUnavailable
 from store.filing import Filing
-from store.handover import CALL_BYTES, Call, Handover, LocalRecording
+from store.handover import CALL_BYTES, QUEUE_BYTES, Call, Handover, LocalRecording
 from store.ids import IdSource
 from store.in_flight import Exchange, InFlight
 from store.index import Index
-from store.keys import HashedKeys, read_keys
+from store.keys import HashedKeys, WatchedKeys
 from store.layout import Layout, Lock, create_file, locked, make_folder
 from store.parts import PartFiles
-from store.record import Key, ProxyStatus, RequestHead, Transport
+from store.record import Key, RequestHead, Transport
+from store.status import Status
 
 DRAIN_S = 0.05
 """How often the queue is emptied while there is traffic: what a killed process can lose."""
@@ -29,11 +32,15 @@ DRAIN_S = 0.05
 KEYS_S = 0.5
 """How often an idle writer looks for changed keys; a busy one does at every drain."""
 
-HEARTBEAT_S = 2.0
-CHANGED_STATUS_S = 0.5
 RETRY_S = 1.0
 KEEP_TRYING = 1_000
 """Finished records kept while the disk refuses them; beyond it the oldest are left to recovery."""
+
+INDEX_PATIENCE_S = 0.5
+"""How long the thread waits for another process's commit before it goes on to write parts."""
+
+SHUT_DOWN_S = 5.0
+"""How long a shutdown waits for a purge that holds up the last records."""
 
 LOG_EVERY_S = 60.0
 SHUT_DOWN = "The proxy was shut down."
@@ -42,13 +49,15 @@ SHUT_DOWN = "The proxy was shut down."
 class LocalWriter:
     """The recording side of a local store (store.contract.Writer)."""
 
-    def __init__(self, layout: Layout, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, layout: Layout, log: Callable[[str], None], *, queue_bytes: int = QUEUE_BYTES
+    ) -> None:
         self.counters = Counters()
         self.name = secrets.token_hex(8)
         self._layout = layout
         self._log = log
         self._ids = IdSource()
-        self._handover = Handover()
+        self._handover = Handover(queue_bytes)
         self._closing = False
         folder = layout.live / self.name
         # Recovery runs under the same lock, and must not take a writer being born for a dead one.
@@ -57,9 +66,17 @@ class LocalWriter:
             os.close(create_file(folder / "lock"))
             self._lock = Lock(folder / "lock")
             self._lock.take()
+        try:
+            self._prepare(layout, folder)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._thread = threading.Thread(target=self._run, name="flowtap-writer", daemon=True)
+        self._thread.start()
 
-        # From here on the thread's alone, once it runs.
-        self._index = Index(layout)
+    def _prepare(self, layout: Layout, folder: Path) -> None:
+        """What is the thread's alone once it runs."""
+        self._index = Index(layout, patience_s=INDEX_PATIENCE_S)
         self._in_flight = InFlight(PartFiles(folder))
         self._filing = Filing(layout, self._index, self.name, self._ids)
         self._finished: list[Exchange] = []
@@ -67,10 +84,8 @@ class LocalWriter:
         self._retry_at = 0.0
         self._watched = WatchedKeys(layout)
         self._keys_at = 0.0
-        self._status = _Status(self.name, self.counters)
+        self._status = Status(self.name, self.counters)
         self._logged_at = -LOG_EVERY_S
-        self._thread = threading.Thread(target=self._run, name="flowtap-writer", daemon=True)
-        self._thread.start()
 
     # -- the loop's side -----------------------------------------------------------------
 
@@ -115,72 +130,93 @@ class LocalWriter:
     def _busy(self) -> bool:
         return bool(self._handover) or bool(self._finished) or self._filing.waiting
 
-    def _tick(self) -> None:
-        # The thread must outlive whatever the disk does: a dead writer loses every later record.
-        try:
-            self._step()
-        except Exception as exc:
-            self._failed(exc)
-
-    def _step(self, *, at_once: bool = False) -> None:
+    def _tick(self, *, at_once: bool = False) -> None:
+        """One round. Whatever fails in a step of it, the other steps are taken and the thread
+        goes on: a dead thread loses every later record."""
         now = time.monotonic()
-        self._status.failing = False
-        if self._busy() or len(self._in_flight) or now - self._keys_at >= KEYS_S:
-            self._keys_at = now
-            self._refresh_keys()
-        self._drain()
-        self._write_parts()
-        self._finish(now, at_once=at_once)
-        for record_id in self._filing.commit(now, at_once=at_once):
-            self._in_flight.remove_part(record_id)
-        if not (self._status.failing or self._unwritten or self._filing.waiting_done):
-            self._status.error = None
-        self._status.publish(self._index, now)
+        for step in (
+            self._refresh_keys,
+            self._drain,
+            self._write_parts,
+            lambda: self._finish(now, at_once=at_once),
+            lambda: self._commit(now, at_once=at_once),
+            lambda: self._status.publish(self._index, now),
+        ):
+            try:
+                step()
+            except Exception as exc:
+                self._failed(exc)
 
     def _failed(self, exc: BaseException) -> None:
         """Say why records are being lost: in the status row at once, in the log once a minute."""
-        self._status.failing = True
-        self._status.error = f"{type(exc).__name__}: {' '.join(str(exc).split())}"[:500]
         now = time.monotonic()
+        trouble = self._status.trouble(exc, now)
         if now - self._logged_at >= LOG_EVERY_S:
             self._logged_at = now
-            self._log(f"the store fails: {self._status.error} (in {self._layout.root})")
+            self._log(f"the store fails: {trouble} (in {self._layout.root})")
 
     def _refresh_keys(self) -> None:
         if not self._watched.refresh():
             return
-        for exchange in self._in_flight.all():
+        for exchange in (*self._in_flight.all(), *self._finished, *self._unwritten):
             if not self._watched.is_on(exchange.recording.key_id):
                 self._discard(exchange)
 
     def _discard(self, exchange: Exchange) -> None:
         """The key was switched off or removed while the record was in flight: nothing of it stays."""
+        if exchange.discarded:
+            return
         self._filing.note_gone(exchange.recording.id)
         with contextlib.suppress(OSError):
             self._in_flight.drop(exchange)
         self._log(f"record {exchange.recording.id} discarded: its key is off")
 
+    def _held(self, key_id: str) -> bool:
+        """Purges of the key are kept out until the next commit, and the keys in memory are those
+        of now: who purges has changed them before."""
+        if self._filing.holds(key_id):
+            return True
+        if not self._filing.hold(key_id):
+            return False
+        self._refresh_keys()
+        return True
+
     def _drain(self) -> None:
         calls = self._handover.take()
-        self._finished += self._in_flight.take(calls)
         size = CALL_BYTES * len(calls)
         for call, _, _, value in calls:
             if call in (Call.REQUEST, Call.RESPONSE):
                 size += len(value)
-        self._handover.written(size)
+        self._handover.taken(size)
+        self._finished += self._in_flight.take(calls)
 
     def _write_parts(self) -> None:
-        for exchange in self._in_flight.dirty():
+        kept = sum(each.waiting_bytes for each in (*self._finished, *self._unwritten))
+        for exchange in self._in_flight.take_dirty():
             try:
-                self._in_flight.write_part(exchange)
-                if exchange.row_due:
-                    self._filing.note_live(self._in_flight.row(exchange))
+                if not self._write_part(exchange):
+                    kept += exchange.waiting_bytes
+                    self._in_flight.put_back(exchange)
             except FileNotFoundError:
-                # Purged from another process, which knew before us that the key is off.
+                # Purged from another process, and the key may be on again already.
                 self._discard(exchange)
-            except OSError as exc:
+            except Exception as exc:
                 self._status.lost_bytes += self._in_flight.give_up(exchange)
                 self._failed(exc)
+        self._handover.kept = kept
+
+    def _write_part(self, exchange: Exchange) -> bool:
+        """False if a purge has the key's folder: it is tried again in the next round."""
+        key_id = exchange.recording.key_id
+        if not self._held(key_id):
+            return False
+        if not self._watched.is_on(key_id):
+            self._discard(exchange)
+            return True
+        self._in_flight.write_part(exchange)
+        if exchange.row_due:
+            self._filing.note_live(self._in_flight.row(exchange))
+        return True
 
     def _finish(self, now: float, *, at_once: bool) -> None:
         if self._unwritten and (at_once or now >= self._retry_at):
@@ -189,39 +225,56 @@ class LocalWriter:
         finished, self._finished = self._finished, []
         for exchange in finished:
             try:
-                self._file(exchange)
+                if not self._file(exchange):
+                    self._finished.append(exchange)
             except Exception as exc:
                 self._failed(exc)
                 self._unwritten.append(exchange)
                 self._retry_at = now + RETRY_S
                 # What memory holds of it goes to its part, where recovery would find it.
                 with contextlib.suppress(OSError):
-                    self._in_flight.park(exchange)
+                    self._park(exchange)
         while len(self._unwritten) > KEEP_TRYING:
             self._status.lost_records += not self._unwritten.pop(0).in_part
 
-    def _file(self, exchange: Exchange) -> None:
+    def _file(self, exchange: Exchange) -> bool:
+        """False if a purge has the key's folder: it is tried again in the next round."""
         key_id = exchange.recording.key_id
-        self._filing.lock(key_id)
-        # Asked again under the lock: from here to the commit no purge can run.
-        self._refresh_keys()
+        if exchange.discarded:
+            return True
+        if not self._held(key_id):
+            return False
         key = self._watched.keys.by_id(key_id)
         if key is None or key.retention_s is None or self._in_flight.part_is_gone(exchange):
             self._discard(exchange)
-            return
+            return True
         self._filing.file(key, exchange, self._in_flight)
+        # What the disk refused was counted when it did.
         self._status.lost_bytes += exchange.recording.lost
+        return True
+
+    def _park(self, exchange: Exchange) -> None:
+        if self._filing.holds(exchange.recording.key_id) and not exchange.discarded:
+            self._in_flight.park(exchange)
+
+    def _commit(self, now: float, *, at_once: bool) -> None:
+        for key_id in self._filing.keys_of_live_rows():
+            self._held(key_id)
+        for record_id in self._filing.commit(now, at_once=at_once):
+            with contextlib.suppress(OSError):
+                self._in_flight.remove_part(record_id)
+        if not (self._unwritten or self._filing.waiting_done):
+            self._status.well(now)
 
     def _shut_down(self) -> None:
         self._tick()
         now_ms = time.time_ns() // 1_000_000
-        with contextlib.suppress(Exception):
-            self._drain()
-            self._finished += self._in_flight.end_all(now_ms, Transport.PROXY_SHUTDOWN, SHUT_DOWN)
-        try:
-            self._step(at_once=True)
-        except Exception as exc:
-            self._failed(exc)
+        self._finished += self._in_flight.end_all(now_ms, Transport.PROXY_SHUTDOWN, SHUT_DOWN)
+        give_up = time.monotonic() + SHUT_DOWN_S
+        self._tick(at_once=True)
+        while self._finished and time.monotonic() < give_up:
+            time.sleep(DRAIN_S)
+            self._tick(at_once=True)
         clean = not (self._unwritten or self._finished or self._filing.waiting_done)
         self._filing.close()
         self._in_flight.close()
@@ -234,93 +287,12 @@ class LocalWriter:
 
     def _leave(self) -> None:
         """Everything is stored: no trace of this writer but its records."""
-        with contextlib.suppress(sqlite3.Error, OSError):
+        with contextlib.suppress(sqlite3.Error, OSError, StoreUnavailable):
             self._index.forget_writer(self.name)
             self._index.checkpoint(wait_s=0.2, truncate=True)
             folder = self._layout.live / self.name
-            (folder / "lock").unlink()
-            folder.rmdir()
-
-
-class WatchedKeys:
-    """The keys in memory, read again when another process changed them; the writer's thread alone."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._secret = layout.read_secret()
-        # Made by the thread that opens the store, used by the writer's.
-        self._connection = sqlite3.connect(
-            f"{layout.keys.absolute().as_uri()}?mode=ro",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        self._version = -1
-        self.keys = HashedKeys(self._secret, ())
-        """An immutable snapshot; another thread may read it at any time."""
-        self.refresh()
-
-    def refresh(self) -> bool:
-        """Read them again if they changed; True if they did. Two microseconds if not."""
-        version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-        if version == self._version:
-            return False
-        self.keys = HashedKeys(self._secret, read_keys(self._connection))
-        self._version = version
-        return True
-
-    def is_on(self, key_id: str) -> bool:
-        """The key is there and has a retention."""
-        key = self.keys.by_id(key_id)
-        return key is not None and key.retention_s is not None
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-
-class _Status:
-    """What the proxy says of itself, and when it last said it."""
-
-    def __init__(self, writer: str, counters: Counters) -> None:
-        self.address: str | None = None
-        """None until the proxy listens: there is nothing to say before."""
-        self.lost_records = 0
-        self.lost_bytes = 0
-        self.error: str | None = None
-        self.failing = False
-        """Something failed in this very round."""
-        self._writer = writer
-        self._counters = counters
-        self._started_ms = time.time_ns() // 1_000_000
-        self._said_at = -HEARTBEAT_S
-        self._said: ProxyStatus | None = None
-
-    def publish(self, index: Index, now: float) -> None:
-        """Write the row if it is time: a change is told within half a second, sameness every HEARTBEAT_S."""
-        if self.address is None or now - self._said_at < CHANGED_STATUS_S:
-            return
-        status = self._now()
-        if status == self._said and now - self._said_at < HEARTBEAT_S:
-            return
-        self._said_at = now
-        self._said = status
-        index.put_status(status, time.time_ns() // 1_000_000)
-
-    def _now(self) -> ProxyStatus:
-        counters = self._counters
-        return ProxyStatus(
-            writer=self._writer,
-            pid=os.getpid(),
-            address=self.address or "",
-            started_ms=self._started_ms,
-            heartbeat_ms=0,
-            seen=counters.seen,
-            recorded=counters.recorded,
-            unmatched=counters.unmatched,
-            lost_records=self.lost_records,
-            lost_bytes=self.lost_bytes,
-            last_unmatched_ms=counters.last_unmatched_ms,
-            last_unmatched_host=counters.last_unmatched_host,
-            last_unmatched_fingerprint=counters.last_unmatched_fingerprint,
-            error=self.error,
-        )
+            # A part that is still there was given up here and waits for recovery, which finds
+            # it by the lock.
+            if not any(folder.glob("*.part")):
+                (folder / "lock").unlink()
+                folder.rmdir()
