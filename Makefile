@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check tests bench demo demo-headless clean
+.PHONY: run test check tests bench pictures demo demo-headless clean
 
 # A proxy and the terminal UI on the default store; without a terminal the proxy alone.
 run: $(VENV)/.installed
@@ -48,6 +48,10 @@ $(VENV)/.developing: $(VENV)/.installed
 	@echo "installing what the tests need into $(VENV)"
 	@$(PIP) --group dev
 	@touch $@
+
+# PNGs of the UI over the demo, through Chromium.
+pictures: $(VENV)/.developing
+	$(BIN)/python -m tests.pictures
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
