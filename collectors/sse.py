@@ -54,7 +54,7 @@ class SseParser:
             if data:
                 self._line.append(data)
             return []
-        self._skip_lf = data[end - 1] == 0x0D
+        self._skip_lf = end == len(data) and data[-1] == 0x0D
         if self._line:
             self._line.append(data[:end])
             whole = b"".join(self._line)

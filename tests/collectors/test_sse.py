@@ -18,6 +18,7 @@ ROWS: list[tuple[str, bytes, list[tuple[str | None, str]]]] = [
     ("CRLF", b"event: a\r\ndata: x\r\n\r\n", [("a", "x")]),
     ("CR only", b"event: a\rdata: x\r\rdata: y\r\r", [("a", "x"), (None, "y")]),
     ("mixed ends", b"event: a\rdata: x\r\n\ndata: y\n\r\n", [("a", "x"), (None, "y")]),
+    ("a CR, then a LF", b"data: x\rdata: y\n\ndata: z\n\n", [(None, "x\ny"), (None, "z")]),
     ("UTF-8 of 2, 3 and 4 bytes", "data: é€😀\n\n".encode(), [(None, "é€😀")]),
     ("invalid UTF-8", b"data: a\xff\xfeb\n\n", [(None, "a\ufffd\ufffdb")]),
     ("byte order mark", b"\xef\xbb\xbfdata: x\n\n", [(None, "x")]),
