@@ -274,7 +274,7 @@ def _joined(protocol: LlmProtocol | None, begun: Facts, ended: Facts) -> Facts:
     return Facts(
         model=first.model if first.model is not None else last.model,
         usage=ended.usage if ended.usage != NO_USAGE else begun.usage,
-        terminal=ended.terminal,
+        terminal=begun.terminal or ended.terminal,
         error=begun.error if begun.error is not None else ended.error,
     )
 
