@@ -136,7 +136,7 @@ class LocalReader:
         self, after_seq: int, *, key_id: str | None = None, limit: int = PAGE_CAP
     ) -> list[RecordMeta]:
         """Rows committed after `after_seq`, in commit order."""
-        shown, parameters = self._shown(key_id)
+        shown, parameters = self._shown(key_id, by_key=False)
         rows = self._all(
             f"SELECT {_META}, writer FROM records WHERE seq > ? AND {shown} ORDER BY seq LIMIT ?",  # noqa: S608 - constants
             [after_seq, *parameters, _checked_limit(limit)],
@@ -181,8 +181,11 @@ class LocalReader:
         place = rows[0][len(COLUMNS) :]
         return self._metas([(*rows[0][: len(COLUMNS)], place[-1])])[0], place
 
-    def _shown(self, key_id: str | None) -> tuple[str, list[Any]]:
-        """What a list may show: records of keys that are on, in flight or not expired."""
+    def _shown(self, key_id: str | None, *, by_key: bool = True) -> tuple[str, list[Any]]:
+        """What a list may show: records of keys that are on, in flight or not expired.
+
+        `by_key`: a list of one key is found, and ordered, by the index on (key_id, id).
+        """
         now_ms = self._now_ms()
         on = [
             (key.id, cutoff_ms(now_ms, key.retention_s))
@@ -190,10 +193,11 @@ class LocalReader:
             if key.retention_s is not None and key_id in (None, key.id)
         ]
         if key_id is not None:
-            # The key alone, so that the index on (key_id, id) gives the order.
             if not on:
                 return "0", []
-            return "key_id = ? AND (completed_ms IS NULL OR completed_ms >= ?)", [*on[0]]
+            # With a plus SQLite leaves that index alone: news are found by seq.
+            column = "key_id" if by_key else "+key_id"
+            return f"{column} = ? AND (completed_ms IS NULL OR completed_ms >= ?)", [*on[0]]
         cases = " ".join(["WHEN ? THEN ?"] * len(on))
         parameters = [value for pair in on for value in pair]
         cutoffs = f"CASE key_id {cases} END" if on else "NULL"

@@ -46,7 +46,22 @@ def test_a_retention_is_parsed(text: str, seconds: int) -> None:
 @pytest.mark.check(3, 8, 11)
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "soon", "5x", "1h30m", "-5m", "3.5h", "1e3", "+5", "h", "5 5", "off", "٣", "5min"],
+    [
+        "",
+        " ",
+        "soon",
+        "5x",
+        "1h30m",
+        "-5m",
+        "3.5h",
+        "1e3",
+        "+5",
+        "h",
+        "5 5",
+        "off",
+        "\u0663",
+        "5min",
+    ],
 )
 def test_what_is_no_duration_is_refused_by_its_rule(text: str) -> None:
     with pytest.raises(BadInput) as caught:
