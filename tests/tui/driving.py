@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from textual.pilot import Pilot
@@ -86,7 +87,7 @@ async def opened(
         "somewhere",
         clock=clock,
         interval_s=PACE_S,
-        crash_folder=crash_folder,
+        crash_folder=crash_folder or Path(gettempdir()) / "flowtap-test-crash",
         **link,
     )
     async with app.run_test(size=size, notifications=True) as pilot:

@@ -32,6 +32,17 @@ class Place:
     end: int
 
 
+def _hang(block: Block, text: str) -> int:
+    """Cells a line's later rows are moved in: code keeps to its own indent."""
+    return block.hang if block.words else block.hang + len(text) - len(text.lstrip(" "))
+
+
+def _count(block: Block, text: str, room: int) -> int:
+    if len(text) <= room and text.isascii():
+        return 1
+    return wrap.count(text, room, _hang(block, text), words=block.words)
+
+
 class _Measured:
     """A block's rows: the total, and where each line begins if some line takes several."""
 
@@ -48,11 +59,10 @@ class _Measured:
         if keep and old is not None and old.starts is not None:
             starts = old.starts[: keep + 1]
             for text in texts[keep:]:
-                starts.append(starts[-1] + wrap.count(text, room, block.hang, words=block.words))
+                starts.append(starts[-1] + _count(block, text, room))
             self.starts, self.total = starts, starts[-1]
         elif any(len(text) > room or not text.isascii() for text in texts[keep:]):
-            hang, words = block.hang, block.words
-            heights = (wrap.count(text, room, hang, words=words) for text in texts)
+            heights = (_count(block, text, room) for text in texts)
             self.starts = array("L", accumulate(heights, initial=0))
             self.total = self.starts[-1]
 
@@ -83,8 +93,8 @@ class _Measured:
         if found is None:
             if len(self._offsets) >= _KEPT:
                 self._offsets.clear()
-            block = self.block
-            found = wrap.rows(self.texts[line], self.width, block.hang, words=block.words)
+            block, text = self.block, self.texts[line]
+            found = wrap.rows(text, self.width, _hang(block, text), words=block.words)
             self._offsets[line] = found
         return found
 
@@ -154,6 +164,16 @@ class Layout:
         offsets = measured.offsets(line)
         end = offsets[part + 1] if part + 1 < len(offsets) else len(text)
         return Place(section, index, line, part, offsets[part], end)
+
+    def indent(self, place: Place) -> int:
+        """Cells left of a row."""
+        measured = self._measured[place.section][place.block]
+        block = measured.block
+        if not place.part:
+            return block.indent
+        hang = _hang(block, measured.texts[place.line])
+        # As wrap.rows has it: later rows keep half of the width at least.
+        return block.indent + max(0, min(hang, measured.width - max(measured.width // 2, 2)))
 
     def row(self, section: int, block: int, line: int) -> int:
         """The first row of a line, or of a heading; the nearest there is if it is gone."""

@@ -121,8 +121,8 @@ class Section:
     title: str
     about: tuple[Line, ...] = ()
     """Beside the title: method and path, status; parts are set apart by blanks."""
-    right: str = ""
-    """At the right end: sizes, counts, usage."""
+    right: tuple[str, ...] = ()
+    """At the right end: sizes, counts, usage; as many from the first on as there is room for."""
     views: tuple[str, ...] = ()
     """The ways to see the body, where there are several."""
     view: str = ""

@@ -198,7 +198,7 @@ class RecordDocument:
             (Span(0, len(method), "strong"), Span(len(method), len(method) + 1 + len(url), "dim")),
         )
         right = show.plural(len(self.request_headers), "row")
-        return Section(1, "REQUEST HEADERS", (about,), right, blocks=[self.request_headers])
+        return Section(1, "REQUEST HEADERS", (about,), (right,), blocks=[self.request_headers])
 
     def _response_headers(self) -> Section:
         answered = self.record.response
@@ -219,9 +219,9 @@ class RecordDocument:
             Line(timing, (Span(0, len(timing), "dim"),)),
         )
         right = show.plural(len(self.response_headers), "row")
-        return Section(3, "RESPONSE HEADERS", about, right, blocks=[self.response_headers])
+        return Section(3, "RESPONSE HEADERS", about, (right,), blocks=[self.response_headers])
 
-    def _body_section(self, number: int, title: str, right: str) -> Section:
+    def _body_section(self, number: int, title: str, right: tuple[str, ...]) -> Section:
         views, view = self.views(number), self.view[number]
         blocks = self._blocks.get(self._key(number, view))
         if blocks is None:
@@ -250,11 +250,11 @@ class RecordDocument:
             self._blocks[key] = [TextBlock(escape_lines(content.text), plain)]
         return self._blocks[key]
 
-    def _request_right(self) -> str:
+    def _request_right(self) -> tuple[str, ...]:
         content = self._contents[REQUEST_BODY]
-        return content.sizes if content.wire else ""
+        return (content.sizes,) if content.wire else ()
 
-    def _response_right(self) -> str:
+    def _response_right(self) -> tuple[str, ...]:
         told = []
         if self.stream is not None and not self.live and self.stream.folds:
             result = self.stream.outcome().result
@@ -271,13 +271,8 @@ class RecordDocument:
         if content is not None:
             told.append(content.sizes if content.wire else "")
         elif self.stream is not None:
-            told.append(show.size(self._received()))
-        return " · ".join(part for part in told if part)
-
-    def _received(self) -> int:
-        return self.meta.response_bytes or sum(
-            length for _, length in self.record.response_body.arrivals
-        )
+            told.append(show.size(self.stream.size))
+        return tuple(part for part in told if part)
 
     # -- copying -------------------------------------------------------------------------------
 

@@ -60,6 +60,8 @@ class Stream:
         self._where = where
         self._collector: Collector | None = new_collector(protocol) if protocol else None
         self.events: list[Event] = []
+        self.size = 0
+        """Bytes on the wire so far."""
         self.notes: tuple[str, ...] = ()
         self._failed = ""
 
@@ -71,6 +73,7 @@ class Stream:
     def feed(self, chunks: Iterable[tuple[int, bytes]]) -> None:
         """Take in what arrived."""
         for at_ms, data in chunks:
+            self.size += len(data)
             self._take(self._reader.feed(at_ms, data))
 
     def close(self) -> None:

@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
@@ -90,18 +89,23 @@ class MainScreen(Screen[None]):
         self._keys: list[Key] = []
         self._held: list[RecordMeta] = []
         self._paging = False
+        self.bar = StatusBar(id="status")
+        self.rows = RecordList(self.feed, id="list")
+        self.detail = RecordPane(self._sources[1], live_s=interval_s, id="detail")
+        self._empty = Static(id="empty")
+        self._diagnosis = Diagnosis(id="diagnosis")
         self._follow = Follow(
             self._sources[0], self._sources[2], self.post_message, self._sight, interval_s
         )
 
     def compose(self) -> ComposeResult:
         """All of it at once: what is not needed is hidden by a class."""
-        yield StatusBar(id="status")
+        yield self.bar
         with Horizontal(id="panes"):
-            yield RecordList(self.feed, id="list")
-            yield RecordPane(self._sources[1], live_s=self._interval_s, id="detail")
-        yield Static(id="empty")
-        yield Diagnosis(id="diagnosis")
+            yield self.rows
+            yield self.detail
+        yield self._empty
+        yield self._diagnosis
         yield Static("needs 60×10", id="too-small")  # noqa: RUF001
         yield KeyBar(id="keys")
 
@@ -121,16 +125,6 @@ class MainScreen(Screen[None]):
     # -- parts ---------------------------------------------------------------------------------------
 
     @property
-    def rows(self) -> RecordList:
-        """The list."""
-        return self.query_one(RecordList)
-
-    @property
-    def detail(self) -> RecordPane:
-        """The detail."""
-        return self.query_one(RecordPane)
-
-    @property
     def in_detail(self) -> bool:
         """The detail has the reader's attention."""
         return self.has_class("detail")
@@ -143,20 +137,15 @@ class MainScreen(Screen[None]):
             following=self.rows.following,
             **changes,  # type: ignore[arg-type]
         )
-        try:
-            self.query_one(StatusBar).view = self.state
-            self.query_one(Diagnosis).view = self.state
-        except NoMatches:
-            return
+        self.bar.view = self.state
+        self._diagnosis.view = self.state
         empty = not len(self.feed)
         alone = empty and (not self.state.records or self.state.lost is not None)
         self.set_class(empty and not alone, "empty")
         self.set_class(alone, "diagnosis")
         self.refresh_bindings()
         if empty:
-            self.query_one("#empty", Static).update(
-                Content(EMPTY if self.state.opened else "Opening store…")
-            )
+            self._empty.update(Content(EMPTY if self.state.opened else "Opening store…"))
 
     def tick(self) -> None:
         """Once a second: ages, the clocks of what is in flight."""
@@ -252,7 +241,7 @@ class MainScreen(Screen[None]):
     def on_counts_read(self, message: news.CountsRead) -> None:
         """The totals."""
         if message.key_id == self.key_id:
-            self.query_one(StatusBar).counts = message.counts
+            self.bar.counts = message.counts
             records = message.counts.records
             if self.key_id is not None:
                 records = max(records, self.state.records)
@@ -387,7 +376,7 @@ class MainScreen(Screen[None]):
         pane.refresh_bar()
 
     def _total(self) -> int:
-        counts = self.query_one(StatusBar).counts
+        counts = self.bar.counts
         return counts.records if counts is not None else 0
 
     def on_record_list_left_top(self, message: RecordList.LeftTop) -> None:
@@ -478,7 +467,7 @@ class MainScreen(Screen[None]):
 
     def _name_key(self) -> None:
         key = next((key for key in self._keys if key.id == self.key_id), None)
-        self.query_one(StatusBar).key_name = show.key_label(key) if key else "all keys"
+        self.bar.key_name = show.key_label(key) if key else "all keys"
 
     def _select_key(self, key_id: str | None, *, keep_record: bool = False) -> None:
         """Show another key's records; the selected record is let go."""
@@ -493,7 +482,7 @@ class MainScreen(Screen[None]):
             self.rows.focus()
         several = key_id is None and len(self._keys) > 1
         self.rows.key_names = {key.id: key.name for key in self._keys} if several else {}
-        self.query_one(StatusBar).counts = None
+        self.bar.counts = None
         self._name_key()
         self._follow.watch(key_id)
         self.add_class("opening")

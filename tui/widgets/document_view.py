@@ -77,25 +77,22 @@ class DocumentView(ScrollView, can_focus=True):
 
     # -- what the owner tells ------------------------------------------------------------------
 
-    def show(self, sections: Sequence[Section], *, keep: bool) -> None:
-        """Other sections. `keep`: the eye stays on what it is on, and at the end if it is there."""
+    def show(self, sections: Sequence[Section], *, keep: bool, tail: bool = False) -> None:
+        """Other sections. `keep`: the eye stays on what it is on; `tail`: if it sees the end, it
+        goes with it.
+        """
         old = self._layout
-        at_end = keep and self.at_end
+        follow = keep and tail and self.sees_end
         eye = self._eye() if keep and old.height else None
         self._layout = Layout(
             sections, self._width(), wrapped=self.wrapped, old=old if keep else None
         )
-        self._settle(eye, at_end)
+        self._settle(eye, old.height if follow else None)
 
     @property
-    def at_end(self) -> bool:
-        """The end of a document longer than the view is in view, and the cursor is there too."""
-        height = self._height()
-        return (
-            self._layout.height > height
-            and self.scroll_y >= self._layout.height - height
-            and self._cursor >= self._layout.height - 1
-        )
+    def sees_end(self) -> bool:
+        """The last row is in view."""
+        return self.scroll_y + self._height() >= self._layout.height
 
     @property
     def place(self) -> Place | None:
@@ -119,8 +116,10 @@ class DocumentView(ScrollView, can_focus=True):
     def action_page(self, pages: float) -> None:
         """Pages down; the view moves as far as the cursor."""
         rows = int(max(1, (self._height() - 1) * abs(pages))) * (1 if pages > 0 else -1)
-        self.scroll_to(y=max(0, min(self.scroll_y + rows, self._last_top())), animate=False)
-        self._move_to(self._cursor + rows)
+        target = self._cursor + rows  # before scrolling, which moves the cursor into view
+        end = max(self.scroll_y, self._layout.height - self._height())
+        self.scroll_to(y=max(0, min(self.scroll_y + rows, end)), animate=False)
+        self._move_to(target)
 
     def action_top(self) -> None:
         """To the first row."""
@@ -187,28 +186,35 @@ class DocumentView(ScrollView, can_focus=True):
     def _height(self) -> int:
         return int(self.scrollable_content_region.height)
 
-    def _last_top(self) -> int:
-        return max(0, self._layout.height - self._height())
+    def _room(self) -> int:
+        """Rows that can be scrolled through: the last heading, too, can stand at the top."""
+        layout = self._layout
+        if not layout.sections:
+            return 0
+        return max(layout.height, layout.top(len(layout.sections) - 1) + self._height())
 
-    def _eye(self) -> tuple[Place, Place, int]:
-        """The cursor's place, the top row's place, and the rows between."""
+    def _eye(self) -> tuple[Place, Place]:
+        """The cursor's place and the top row's."""
         layout = self._layout
         top = min(round(self.scroll_y), layout.height - 1)
-        return layout.place(min(self._cursor, layout.height - 1)), layout.place(top), top
+        return layout.place(min(self._cursor, layout.height - 1)), layout.place(top)
 
-    def _settle(self, eye: tuple[Place, Place, int] | None, at_end: bool) -> None:
+    def _settle(self, eye: tuple[Place, Place] | None, followed: int | None) -> None:
+        """Take the new layout's size and put the eye; `followed` is the height whose end was seen."""
         layout = self._layout
-        self.virtual_size = Size(self._width(), layout.height)
+        self.virtual_size = Size(self._width(), self._room())
+        cursor, top = 0, 0
         if eye is None:
-            self._cursor, top, self._aside = 0, 0, 0
-        elif at_end:
-            self._cursor, top = layout.height - 1, self._last_top()
+            self._aside = 0
         else:
-            here, above, _ = eye
-            self._cursor = self._row_of(here)
-            top = self._row_of(above)
-        self._cursor = max(0, min(self._cursor, layout.height - 1))
-        self.scroll_to(y=min(top, self._last_top()), animate=False)
+            here, above = eye
+            cursor, top = self._row_of(here), self._row_of(above)
+            if followed is not None:
+                top = max(top, layout.height - self._height())
+                if self._cursor >= followed - 1:
+                    cursor = layout.height - 1
+        self._cursor = max(0, min(cursor, layout.height - 1))
+        self.scroll_to(y=top, animate=False)
         self.refresh()
 
     def _row_of(self, place: Place) -> int:
@@ -279,9 +285,7 @@ class DocumentView(ScrollView, can_focus=True):
             start = min(self._aside, end)
             end = min(end, start + width)
         line = block.piece(place.line, start, end)
-        indent = block.indent + (block.hang if place.part else 0)
-        if indent >= max(4, width // 2):
-            indent = block.indent
+        indent = self._layout.indent(place)
         parts: list[tuple[str, Style]] = [(" " * indent, Style())]
         at = 0
         for span in line.spans:
@@ -312,10 +316,11 @@ class DocumentView(ScrollView, can_focus=True):
             parts.append(
                 (f"  [{view}]" if here else f"  {view}", tone(self, "accent" if here else "dim"))
             )
-        right = f"{section.right} " if section.right else ""
         used = sum(cell_len(text) for text, _ in parts)
-        if right and used + cell_len(right) + 2 > width:
-            right = ""
+        told = list(section.right)
+        while told and used + cell_len(" · ".join(told)) + 3 > width:
+            told.pop()
+        right = " · ".join(told) + " " if told else ""
         for about in section.about:
             room = width - used - cell_len(right) - 4
             text = about.text
@@ -378,5 +383,4 @@ class DocumentView(ScrollView, can_focus=True):
         if place.block == HEADING:
             return f" {section.number} {section.title}"
         block = section.blocks[place.block]
-        indent = block.indent + (block.hang if place.part else 0)
-        return " " * indent + block.texts[place.line][place.start : place.end]
+        return " " * self._layout.indent(place) + block.texts[place.line][place.start : place.end]

@@ -216,6 +216,10 @@ class RecordList(ScrollView, can_focus=True):
         else:
             self.tooltip = Content(show.exact_time(self.feed[index].started_ms))
 
+    def on_show(self) -> None:
+        """The cursor may have moved while another pane had the screen."""
+        self.call_after_refresh(self._show_cursor)
+
     def on_resize(self) -> None:
         """A page more or less is in view."""
         self._measure()

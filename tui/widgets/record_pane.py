@@ -199,7 +199,7 @@ class RecordPane(Vertical):
             fresh.adopt(old)
         self._document = fresh
         self._notice = ""
-        self._show(keep=old is not None)
+        self._show(keep=old is not None, tail=True)
         self._build()
 
     def _gone(self, error: str | None) -> None:
@@ -215,7 +215,7 @@ class RecordPane(Vertical):
         """More of the stream: the tail is painted anew, the rest stays measured."""
         message.stop()
         if message.token == self._token:
-            self._show(keep=True)
+            self._show(keep=True, tail=True)
 
     def _build(self) -> None:
         """Make the views that are too large to be made here."""
@@ -235,9 +235,9 @@ class RecordPane(Vertical):
 
     # -- showing -----------------------------------------------------------------------------------
 
-    def _show(self, *, keep: bool) -> None:
+    def _show(self, *, keep: bool, tail: bool = False) -> None:
         if self._document is not None:
-            self.view.show(self._document.sections(), keep=keep)
+            self.view.show(self._document.sections(), keep=keep, tail=tail)
         self._hint()
         self._bar()
         self.refresh_bindings()
@@ -259,7 +259,7 @@ class RecordPane(Vertical):
         ]
         document = self._document
         right = self.title
-        if document is not None:
+        if document is not None and not self._notice:
             meta = document.meta
             # No clock in the bar: a record in flight has its own in the list.
             glyph, code, tone = show.badge(meta, 0)

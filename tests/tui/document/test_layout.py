@@ -101,4 +101,13 @@ def test_a_tail_that_grows_measures_its_end_only(monkeypatch: pytest.MonkeyPatch
 
     Layout(sections([*old, "one more"]), 20, old=before)
 
-    assert ["one more"] == counted
+    assert [] == counted
+    Layout(sections([*old, "one more that is longer than the view"]), 20, old=before)
+    assert ["one more that is longer than the view"] == counted
+
+
+def test_code_that_is_wrapped_keeps_to_its_indent() -> None:
+    layout = Layout(sections(["    " + "x" * 30]), 22)
+
+    assert [2, 6] == [layout.indent(layout.place(row)) for row in (1, 2)]
+    assert [(0, 20), (20, 34)] == [(p.start, p.end) for p in map(layout.place, (1, 2))]
