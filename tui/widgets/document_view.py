@@ -20,7 +20,7 @@ from textual.strip import Strip
 from tui.document.layout import HEADING, Layout, Place
 from tui.document.lines import Section
 from tui.safe_text import shorten_middle
-from tui.widgets.tones import TONES, strip, tone
+from tui.widgets.tones import strip, tone
 
 SIDEWAYS = 8
 """Cells of a step to the side where lines are not wrapped."""
@@ -28,8 +28,6 @@ SIDEWAYS = 8
 
 class DocumentView(ScrollView, can_focus=True):
     """Shows sections. The cursor is on a row; what it is on is its Place."""
-
-    COMPONENT_CLASSES = TONES
 
     BINDINGS = [
         Binding("j,down", "move(1)", "down", show=False, id="detail.down"),
@@ -290,31 +288,31 @@ class DocumentView(ScrollView, can_focus=True):
         at = 0
         for span in line.spans:
             if span.start >= at:
-                parts.append((line.text[at : span.start], tone(self, "text")))
-                parts.append((line.text[span.start : span.end], tone(self, span.tone)))
+                parts.append((line.text[at : span.start], tone("text")))
+                parts.append((line.text[span.start : span.end], tone(span.tone)))
                 at = span.end
-        parts.append((line.text[at:], tone(self, "text")))
+        parts.append((line.text[at:], tone("text")))
         over = None
         if row == self._cursor:
-            over = tone(self, "cursor" if self.has_focus else "cursor-blur")
+            over = tone("cursor" if self.has_focus else "cursor-blur")
             used = sum(cell_len(text) for text, _ in parts)
             if self.hint and used + cell_len(self.hint) + 2 <= width:
                 parts.append((" " * (width - used - cell_len(self.hint) - 1), Style()))
-                parts.append((self.hint, tone(self, "accent")))
+                parts.append((self.hint, tone("accent")))
         return strip(parts, width, self.rich_style, over)
 
     def _heading(self, number: int, row: int, width: int) -> Strip:
         section = self._layout.sections[number]
         current = row == self._cursor and self.has_focus
-        over = tone(self, "heading-current" if current else "heading")
+        over = tone("heading-current" if current else "heading")
         parts: list[tuple[str, Style]] = [
-            (f" {section.number} ", tone(self, "accent")),
-            (section.title, tone(self, "strong")),
+            (f" {section.number} ", tone("accent")),
+            (section.title, tone("strong")),
         ]
         for view in section.views:
             here = view == section.view
             parts.append(
-                (f"  [{view}]" if here else f"  {view}", tone(self, "accent" if here else "dim"))
+                (f"  [{view}]" if here else f"  {view}", tone("accent" if here else "dim"))
             )
         used = sum(cell_len(text) for text, _ in parts)
         told = list(section.right)
@@ -332,12 +330,12 @@ class DocumentView(ScrollView, can_focus=True):
             at = 0
             for span in spans:
                 end = min(span.end, len(shown))
-                parts.append((shown[span.start : end], tone(self, span.tone)))
+                parts.append((shown[span.start : end], tone(span.tone)))
                 at = end
-            parts.append((shown[at:], tone(self, "dim")))
+            parts.append((shown[at:], tone("dim")))
             used += cell_len(shown) + 2
         parts.append((" " * max(0, width - used - cell_len(right)), Style()))
-        parts.append((right, tone(self, "dim")))
+        parts.append((right, tone("dim")))
         return strip(parts, width, self.rich_style, over)
 
     # -- selecting with the mouse --------------------------------------------------------------------

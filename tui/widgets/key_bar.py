@@ -10,7 +10,7 @@ from textual import events
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.widgets.tones import TONES, strip, tone
+from tui.widgets.tones import strip, tone
 
 LAST = "help"
 """The action that stands at the right end."""
@@ -19,7 +19,6 @@ LAST = "help"
 class KeyBar(Widget):
     """The shown bindings of whatever has the focus."""
 
-    COMPONENT_CLASSES = TONES
     ALLOW_SELECT = False
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -66,7 +65,7 @@ class KeyBar(Widget):
         return strip(parts, width, self.rich_style)
 
     def _part(self, display: str, description: str) -> list[tuple[str, Style]]:
-        return [(display, tone(self, "accent")), (f" {description}", tone(self, "dim"))]
+        return [(display, tone("accent")), (f" {description}", tone("dim"))]
 
     def on_click(self, event: events.Click) -> None:
         """A click on a key is that key."""

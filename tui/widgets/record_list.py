@@ -21,7 +21,7 @@ from store.record import RecordMeta, State
 from tui import format as show
 from tui.feed import Feed
 from tui.safe_text import escape, fit, shorten_middle
-from tui.widgets.tones import TONES, strip, tone
+from tui.widgets.tones import strip, tone
 
 ROW = 2
 """Lines of a record."""
@@ -47,8 +47,6 @@ class Anchor:
 
 class RecordList(ScrollView, can_focus=True):
     """Rows of a Feed. The cursor is an id, not a number: rows come in above it."""
-
-    COMPONENT_CLASSES = TONES
 
     BINDINGS = [
         Binding("enter,l,right", "open", "open", key_display="↵", id="list.open"),
@@ -286,16 +284,16 @@ class RecordList(ScrollView, can_focus=True):
         index, part = divmod(y + round(self.scroll_y), ROW)
         if index >= len(self.feed):
             older = part == 0 and index == len(self.feed) and index and not self.feed.at_bottom
-            parts = [(_INDENT + "  … older", tone(self, "faint"))] if older else []
+            parts = [(_INDENT + "  … older", tone("faint"))] if older else []
             return strip(parts, width, base)
         row = self.feed[index]
         over: Style | None = None
         bar: tuple[str, Style] = (" ", Style())
         if row.id == self.cursor_id:
-            over = tone(self, "cursor" if self.has_focus else "cursor-blur")
-            bar = ("▌", tone(self, "bar" if self.has_focus else "faint"))
+            over = tone("cursor" if self.has_focus else "cursor-blur")
+            bar = ("▌", tone("bar" if self.has_focus else "faint"))
         elif show.failed(row):
-            over = tone(self, "tinted")
+            over = tone("tinted")
         paint = self._second if part else self._first
         return strip([bar, *paint(row, width - 2)], width, base, over)
 
@@ -308,13 +306,13 @@ class RecordList(ScrollView, can_focus=True):
             right = f"{right:>10}"
             name = fit(escape(self.key_names.get(row.key_id, "")), _NAME)
         room = width - len(left) - len(name) - len(right) - 1
-        model = tone(self, "strong") if row.model else tone(self, "text")
+        model = tone("strong") if row.model else tone("text")
         return [
-            (left, tone(self, status)),
+            (left, tone(status)),
             (fit(escape(row.model or "Unknown"), room), model),
             (" ", Style()),
-            (name, tone(self, "dim")),
-            (right, tone(self, "live" if row.state is State.LIVE else "dim")),
+            (name, tone("dim")),
+            (right, tone("live" if row.state is State.LIVE else "dim")),
         ]
 
     def _second(self, row: RecordMeta, width: int) -> list[tuple[str, Style]]:
@@ -330,15 +328,15 @@ class RecordList(ScrollView, can_focus=True):
                 path = shorten_middle(path.rpartition("/")[2], max(8, room // 3))
             said = fit(reason, room - cell_len(path) - 3)
             parts += [
-                (path + " · ", tone(self, "dim")),
-                (said, tone(self, str(show.badge(row, 0)[2]))),
+                (path + " · ", tone("dim")),
+                (said, tone(str(show.badge(row, 0)[2]))),
             ]
         else:
             # The query goes before the path's middle does.
             bare = path.partition("?")[0]
             path = shorten_middle(path, room) if cell_len(bare) > room - 2 else path
-            parts.append((fit(path, room), tone(self, "dim")))
-        parts.append((" " + metrics, tone(self, "neutral")))
+            parts.append((fit(path, room), tone("dim")))
+        parts.append((" " + metrics, tone("neutral")))
         return parts
 
     def _metrics(self, row: RecordMeta, width: int) -> str:

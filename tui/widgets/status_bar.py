@@ -12,13 +12,12 @@ from store.contract import Counts
 from tui.format import plural, thousands
 from tui.safe_text import escape, shorten
 from tui.state import View, follow_mark, headline, losses
-from tui.widgets.tones import TONES, strip, tone
+from tui.widgets.tones import strip, tone
 
 
 class StatusBar(Widget):
     """Paints a View. A click on the key opens the key selector, one on the right end follows."""
 
-    COMPONENT_CLASSES = TONES
     ALLOW_SELECT = False
 
     class KeyClicked(Message):
@@ -50,22 +49,22 @@ class StatusBar(Widget):
         key = f"key {shorten(escape(self.key_name), 24)} ▾"
         left: list[tuple[str, Style]] = [
             (" ", Style()),
-            (state, tone(self, state_tone) + Style(bold=True)),
-            ("  flowtap   ", tone(self, "faint")),
+            (state, tone(state_tone) + Style(bold=True)),
+            ("  flowtap   ", tone("faint")),
         ]
         room = width - sum(cell_len(text) for text, _ in left) - cell_len(right) - 1
         if cell_len(key) <= room:
             start = sum(cell_len(text) for text, _ in left)
             self._key_cells = range(start, start + cell_len(key))
-            left.append((key, tone(self, "text")))
+            left.append((key, tone("text")))
             room -= cell_len(key)
         for text, name in self._numbers(width):
             if cell_len(text) + 3 <= room:
-                left.append(("   " + text, tone(self, name)))
+                left.append(("   " + text, tone(name)))
                 room -= cell_len(text) + 3
         used = sum(cell_len(text) for text, _ in left)
         left.append((" " * max(0, width - used - cell_len(right)), Style()))
-        left.append((right, tone(self, mark_tone)))
+        left.append((right, tone(mark_tone)))
         self._follow_cells = range(width - cell_len(right), width)
         return strip(left, width, self.rich_style)
 
