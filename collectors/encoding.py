@@ -127,11 +127,21 @@ class _Brotli:
         return b"".join(out)
 
 
+def _zstd() -> "zstandard.ZstdDecompressionObj":
+    # A decompressor of its own for each: objects of one share its state. RFC 8878 asks decoders
+    # for 8 MB of window; archives made with --long use 128.
+    return zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj()
+
+
 class _Zstd:
     """Frames one after another, as the format allows."""
 
+    _PIECE = 128
+    """Input bytes at once: the decoder has no bound on its output, but a block gives at most
+    128 KB and takes at least four bytes, so a piece gives at most 4 MB."""
+
     def __init__(self) -> None:
-        self._object = zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj()
+        self._object = _zstd()
         self._rest = b""
         self.whole = False
 
@@ -141,25 +151,24 @@ class _Zstd:
 
     def feed(self, data: bytes, limit: int) -> bytes:
         out: list[bytes] = []
-        size = 0
-        data = self._rest + data
+        size = at = 0
+        data = self._rest + data if self._rest else data
         self._rest = b""
-        while data and size < limit:
-            # decompressobj has no output bound; a zstd block gives at most 128 KB, and 64 bytes
-            # of input hold at most a few blocks.
-            piece, data = data[:64], data[64:]
+        while at < len(data) and size < limit:
+            if self._object.eof:
+                self._object = _zstd()
+            piece = data[at : at + self._PIECE]
+            at += len(piece)
             try:
-                if self._object.eof:
-                    self._object = zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj()
                 decoded = self._object.decompress(piece)
             except zstandard.ZstdError as error:
                 raise _Bad(b"".join(out), error) from None
-            if self._object.eof:
-                data = self._object.unused_data + data
             self.whole = self._object.eof
+            if self.whole:
+                at -= len(self._object.unused_data)
             out.append(decoded)
             size += len(decoded)
-        self._rest = data
+        self._rest = data[at:]
         return b"".join(out)
 
 
@@ -205,14 +214,18 @@ class Decoder:
         if not self._stages:
             return self._take(data)
         out: list[bytes] = []
-        while not self._stopped:
-            decoded, moved = self._pass(data)
-            if decoded:
-                out.append(self._take(decoded))
-            data = b""
-            # Done when nothing moved: what still waits then waits for more input.
-            if not moved or not any(stage.waiting for _, stage in self._stages):
-                break
+        # In slices: a stage whose output is full keeps the rest of its input, and copying that
+        # again and again must not grow with the body.
+        for at in range(0, len(data), _STEP):
+            piece = data[at : at + _STEP]
+            while not self._stopped:
+                decoded, moved = self._pass(piece)
+                if decoded:
+                    out.append(self._take(decoded))
+                piece = b""
+                # Done when nothing moved: what still waits then waits for more input.
+                if not moved or not any(stage.waiting for _, stage in self._stages):
+                    break
         return b"".join(out)
 
     def _pass(self, data: bytes) -> tuple[bytes, bool]:

@@ -53,6 +53,20 @@ def test_every_encoding_in_pieces(encoding: str | None, data: bytes, step: int) 
     assert decoder.note is None
 
 
+@pytest.mark.parametrize(
+    ("encoding", "data"), [row[1:] for row in ENCODED], ids=[r[0] for r in ENCODED]
+)
+def test_streams_do_not_share_state(encoding: str | None, data: bytes) -> None:
+    """Two responses, a chunk of one after a chunk of the other."""
+    one, two = Decoder(encoding), Decoder(encoding)
+    decoded = [
+        (one.feed(data[i : i + 500]), two.feed(data[i : i + 500])) for i in range(0, len(data), 500)
+    ]
+    assert (
+        TEXT == b"".join(first for first, _ in decoded) == b"".join(second for _, second in decoded)
+    )
+
+
 @pytest.mark.parametrize("name", ["gzip", "deflate", "br", "zstd"])
 def test_a_cut_stream_gives_its_prefix(name: str) -> None:
     """Flushed after each event, as servers stream: what was flushed before the cut is there."""
