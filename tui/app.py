@@ -27,7 +27,7 @@ class FlowtapApp(App[None]):
     """Opens the main screen over a store."""
 
     TITLE = "flowtap"
-    CSS_PATH = "app.tcss"
+    CSS_PATH = Path(__file__).with_name("app.tcss")
     ENABLE_COMMAND_PALETTE = False
 
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (100, "-two"), (170, "-wide")]
