@@ -11,6 +11,16 @@ from store.record import Key
 from tests.store.builders import SECRET
 
 
+@pytest.fixture(autouse=True)
+def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that gathers for milliseconds: most of a test's time would be its waiting.
+
+    tests/faults runs writers at their own pace.
+    """
+    monkeypatch.setattr("store.writer.DRAIN_S", 0.005)
+    monkeypatch.setattr("store.filing.SYNC_S", 0.01)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "store"
