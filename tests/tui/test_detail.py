@@ -111,6 +111,7 @@ async def test_space_shows_one_row_and_it_is_forgotten_with_the_record() -> None
         await ui.shows(SECRET)
         await ui.press("right_square_bracket")
         await ui.until(lambda: ui.main.detail.record_id == record_id(1))
+        await ui.press("1")
         await ui.shows(mask(SECRET))
         await ui.press("left_square_bracket")
         await ui.shows(mask(SECRET))
@@ -157,6 +158,19 @@ async def test_keys_that_cannot_act_are_not_offered() -> None:
         assert "e events" not in ui.text()
         await ui.press("e", "c", "space")
         assert "json" in ui.text()
+
+
+async def test_the_next_record_opens_at_the_section_that_was_read() -> None:
+    store = one()
+    store.put(meta(2), streamed(meta(2), message_events("another answer")))
+    async with opened(store, NARROW) as ui:
+        # The key is pressed before the record is there.
+        await ui.press("enter", "4")
+        await ui.until(lambda: "4 RESPONSE BODY" in ui.lines()[2])
+        await ui.shows("another answer")
+        await ui.press("right_square_bracket")
+        await ui.shows("Fixed in store/sweep.py:41.")
+        assert "4 RESPONSE BODY" in ui.lines()[2]
 
 
 @pytest.mark.check(126)

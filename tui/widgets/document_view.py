@@ -72,12 +72,13 @@ class DocumentView(ScrollView, can_focus=True):
         self._layout = Layout((), 80)
         self._cursor = 0
         self._aside = 0
+        self._section = 0  # where a document that is shown anew opens
 
     # -- what the owner tells ------------------------------------------------------------------
 
     def show(self, sections: Sequence[Section], *, keep: bool, tail: bool = False) -> None:
-        """Other sections. `keep`: the eye stays on what it is on; `tail`: if it sees the end, it
-        goes with it.
+        """Other sections. `keep`: the eye stays on what it is on, else it goes to the section it
+        was in; `tail`: if it sees the end, it goes with it.
         """
         old = self._layout
         follow = keep and tail and self.sees_end
@@ -86,6 +87,8 @@ class DocumentView(ScrollView, can_focus=True):
             sections, self._width(), wrapped=self.wrapped, old=old if keep else None
         )
         self._settle(eye, old.height if follow else None)
+        if not keep and 0 < self._section < len(sections):
+            self.go_to(self._section)
 
     @property
     def sees_end(self) -> bool:
@@ -98,7 +101,8 @@ class DocumentView(ScrollView, can_focus=True):
         return self._layout.place(self._cursor) if self._layout.height else None
 
     def go_to(self, section: int) -> None:
-        """Put a section's heading at the top."""
+        """Put a section's heading at the top; if there is none yet, as soon as it is there."""
+        self._section = section
         if section < len(self._layout.sections):
             top = self._layout.top(section)
             self._cursor = top
@@ -236,6 +240,7 @@ class DocumentView(ScrollView, can_focus=True):
         self._moved()
 
     def _moved(self) -> None:
+        self._section = self._layout.section_at(self._cursor)
         self.hint = ""
         self.refresh()
         self.post_message(self.CursorMoved())

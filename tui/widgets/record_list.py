@@ -345,7 +345,7 @@ class RecordList(ScrollView, can_focus=True):
         down: int | None = row.response_bytes if row.status is not None else None
         took = show.duration(row.duration_ms)
         if row.state is State.LIVE:
-            took = show.duration(max(0, self.now_ms - row.started_ms) // 1000 * 1000)
+            took = f"{max(0, self.now_ms - row.started_ms) // 1000}s"
             part = self.sizes.get(row.id, 0)
             if row.status is None:
                 up = max(row.request_bytes, part)
