@@ -81,11 +81,11 @@ class Collector(ABC):
                 if type(item) is dict:
                     self._fold(event.name, item)
                 else:
-                    self._warnings.event("that are no objects")
+                    self._warnings.event("without an object")
         elif event.name == "error":
             self._fail(value)
         else:
-            self._warnings.event("that are no objects")
+            self._warnings.event("without an object")
 
     def _not_json(self, name: str | None, text: str) -> None:
         if text.strip() == "[DONE]":
@@ -93,7 +93,7 @@ class Collector(ABC):
         elif name == "error":
             self._fail(text)
         else:
-            self._warnings.event("that are not JSON")
+            self._warnings.event("not in JSON")
 
     def _fail(self, error: Any) -> None:
         """Note an error; the first one counts."""

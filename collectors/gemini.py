@@ -97,7 +97,9 @@ class GeminiCollector(Collector):
         for name, item in value.items():
             before = held.get(name)
             if type(before) is Items and isinstance(item, list):
-                before.extend(part for part in item if part not in before)
+                # Looked for one by one, but not in lists that nobody writes.
+                seen = before if len(before) < 1000 else []
+                before.extend([part for part in item if part not in seen])
             elif isinstance(item, list):
                 held[name] = Items(item)
             elif item is not None:

@@ -78,6 +78,8 @@ class ResponsesCollector(Collector):
         self._success = False
         self._items: dict[int, _Item] = {}
         self._by_id: dict[str, int] = {}
+        self._next_index = 0
+        """Where an item without index goes: behind all others."""
         self._audio: Node | None = None
         self._sequence: int | None = None
         self._gaps = 0
@@ -122,6 +124,7 @@ class ResponsesCollector(Collector):
             self._success = False
             self._items = {}
             self._by_id = {}
+            self._next_index = 0
             self._audio = None
         self._envelope = {**(self._envelope or {}), **response}
 
@@ -167,15 +170,20 @@ class ResponsesCollector(Collector):
                 return None
             known = self._by_id.get(said) if isinstance(said, str) else None
             if known is None and said is None and self._items:
-                known = max(self._items)
-            index = known if known is not None else max(self._items, default=-1) + 1
+                known = self._next_index - 1
+            index = known if known is not None else self._next_index
         item = self._items.get(index)
         if item is None:
             self._warnings.event("for an item that was never announced")
-            item = self._items[index] = _Item({"type": item_type})
+            item = self._new_item(index, {"type": item_type})
             if isinstance(said, str):
                 item.start["id"] = said
                 self._by_id[said] = index
+        return item
+
+    def _new_item(self, index: int, start: dict[str, Any]) -> _Item:
+        item = self._items[index] = _Item(start)
+        self._next_index = max(self._next_index, index + 1)
         return item
 
     def _item_event(self, kind: str, data: dict[str, Any]) -> None:
@@ -190,12 +198,12 @@ class ResponsesCollector(Collector):
                 self._warnings.event("with an invalid output_index")
                 return
             known = self._by_id.get(said) if said is not None else None
-            index = known if known is not None else max(self._items, default=-1) + 1
+            index = known if known is not None else self._next_index
         if said is not None:
             self._by_id[said] = index
         item = self._items.get(index)
         if item is None:
-            item = self._items[index] = _Item(value)
+            item = self._new_item(index, value)
         elif kind.endswith(".added"):
             item.start = {**item.start, **value}
         if kind.endswith(".done"):

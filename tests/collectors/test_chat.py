@@ -371,7 +371,7 @@ MESSAGE = [
         "not JSON between",
         [says(content="a"), '{"id":}]}', says(content="b"), *END],
         {"content": "ab"},
-        warning="1 event that are not JSON",
+        warning="1 event not in JSON",
     ),
     Row("cut", [says(content="a")], {"content": "a"}, truncated=True),
     Row("no finish reason", [says(content="a"), DONE], {"content": "a"}, truncated=True),

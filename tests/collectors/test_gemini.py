@@ -250,7 +250,7 @@ PARTS = [
         "not JSON",
         [chunk(said("a")), "{cut", STOP],
         [said("a")],
-        warning="1 event that are not JSON",
+        warning="1 event not in JSON",
     ),
 ]
 

@@ -170,6 +170,33 @@ LONG: dict[str, tuple[list[Any], Any]] = {
 }  # fmt: skip
 
 
+MANY: dict[str, Any] = {
+    # protocol: the n-th of many different things in one stream
+    "messages": lambda n: {"type": "content_block_start", "index": n, "content_block": {"type": "text", "text": "x"}},
+    "responses": lambda n: {"type": "response.output_item.added", "item": {"id": str(n), "type": "message"}},
+    "chat": lambda n: {"x": {str(n): n}, "choices": [{"index": 0, "delta": {
+        "tool_calls": [{"id": str(n), "function": {"name": str(n)}}], "reasoning_items": [{"id": str(n)}]}}]},
+    "gemini": lambda n: {"candidates": [{"content": {"parts": [{"functionCall": {"name": str(n)}}]},
+        "citationMetadata": {"citationSources": [{"n": n}]}}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_many_different_things_are_linear(protocol: str) -> None:
+    """Twenty thousand calls, items or blocks in one stream: quadratic, this would take minutes."""
+    collector = new_collector(LlmProtocol(protocol))
+    assert collector is not None
+    for item in LONG[protocol][0]:
+        collector.feed(event(item))
+    begin = time.thread_time()
+    for number in range(20_000):
+        collector.feed(event(MANY[protocol](number)))
+    outcome = collector.outcome()
+    assert outcome.result is not None
+    assert time.thread_time() - begin < 10
+    assert len(json.dumps(outcome.result)) > 20_000
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_folding_is_linear(protocol: str) -> None:
     """Eight times the events take about eight times as long; quadratic would be sixty-four."""

@@ -339,7 +339,7 @@ CONTENT = [
     ),
     Row("[DONE] at the end", [start(), *text(), END, "[DONE]"], [HI]),
     Row("blank data", [start(), "", " ", *text(), END], [HI]),
-    Row("not JSON", [start(), "{cut", *text(), END], [HI], warning="1 event that are not JSON"),
+    Row("not JSON", [start(), "{cut", *text(), END], [HI], warning="1 event not in JSON"),
     Row(
         "unknown event",
         [start(), {"type": "x"}, {"type": "x"}, *text(), END],

@@ -447,7 +447,7 @@ OUTPUT = [
         [HELLO],
         warning="1 event of unknown type response.wonder.happened",
     ),
-    Row("not JSON", [*STREAMED, "{cut", ends()], [HELLO], warning="1 event that are not JSON"),
+    Row("not JSON", [*STREAMED, "{cut", ends()], [HELLO], warning="1 event not in JSON"),
     Row(
         "shell commands",
         fields(
