@@ -13,7 +13,7 @@ from textual.app import App
 from textual.binding import Binding
 from textual.filter import LineFilter
 
-from store.location import open_reader
+from store.contract import Reader
 from tui.control_filter import ControlFilter
 from tui.crash import crash_line, write_crash_file
 from tui.screens.main import MainScreen, now_ms
@@ -92,6 +92,13 @@ def run(location: str | None, key: str | None = None, record: str | None = None)
 
     The store may be absent or broken: that is shown, and tried again.
     """
-    app = FlowtapApp(lambda: open_reader(location), location or "", key=key, record=record)
+
+    def opener() -> Reader:
+        # On the reader's thread, while the first screen is painted.
+        from store.location import open_reader
+
+        return open_reader(location)
+
+    app = FlowtapApp(opener, location or "", key=key, record=record)
     app.run()
     return app.return_code or 0

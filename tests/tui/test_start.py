@@ -53,6 +53,16 @@ print(json.dumps(sorted(sys.modules)))
     assert [] == heavy
 
 
+def test_what_a_record_needs_is_imported_with_the_first_record() -> None:
+    script = "import sys, tui.app; print(*sorted(sys.modules))"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    later = ("collectors", "store.reader", "zstandard", "brotli", "tui.loading", "sqlite3")
+
+    assert [] == [name for name in done.stdout.split() if name.startswith(later)]
+
+
 def test_the_pure_modules_know_no_textual() -> None:
     script = """
 import sys

@@ -13,16 +13,22 @@ from tui.document import answer, json_text, response
 from tui.document.content import Content, base64_lines, read
 from tui.document.headers import HeaderBlock
 from tui.document.lines import Block, Line, Section, Span, TextBlock, plain
+from tui.document.names import (
+    BODIES,
+    COLLECTED,
+    EVENTS,
+    JSON,
+    RAW,
+    REQUEST_BODY,
+    REQUEST_HEADERS,
+    RESPONSE_BODY,
+    TEXT,
+)
 from tui.document.response import Stream, banner, dim
 from tui.safe_text import escape, escape_lines
 
 LARGE = 256 * 1024
 """Bytes from which a body is shown raw first: below, formatting takes a frame or less."""
-
-REQUEST_HEADERS, REQUEST_BODY, RESPONSE_HEADERS, RESPONSE_BODY = 1, 2, 3, 4
-BODIES = (REQUEST_BODY, RESPONSE_BODY)
-
-COLLECTED, JSON, EVENTS, RAW, TEXT = "collected", "json", "events", "raw", "text"
 
 
 class RecordDocument:

@@ -5,6 +5,7 @@ shows A. Workers post messages, only the handlers here touch widgets.
 """
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -17,21 +18,17 @@ from textual.worker import Worker
 from store.contract import Reader
 from store.errors import StoreError
 from tui import format as show
-from tui.document.headers import HeaderBlock
 from tui.document.layout import HEADING, Place
-from tui.document.record_document import (
-    BODIES,
-    COLLECTED,
-    EVENTS,
-    JSON,
-    RAW,
-    RESPONSE_BODY,
-    RecordDocument,
-)
-from tui.loading import Loaded, load
+from tui.document.names import BODIES, COLLECTED, EVENTS, JSON, RAW, RESPONSE_BODY
 from tui.safe_text import escape, shorten
 from tui.source import Source
 from tui.widgets.document_view import DocumentView
+
+if TYPE_CHECKING:
+    # Collectors and documents come with the first record, after the first paint.
+    from tui.document.headers import HeaderBlock
+    from tui.document.record_document import RecordDocument
+    from tui.loading import Loaded
 
 LIVE_S = 0.1
 """Between two looks at a record in flight."""
@@ -69,7 +66,7 @@ class RecordPane(Vertical):
     class Arrived(Message):
         """A load ended: a document, nothing (it is gone), or why not."""
 
-        def __init__(self, token: int, loaded: Loaded | None, error: str | None = None) -> None:
+        def __init__(self, token: int, loaded: "Loaded | None", error: str | None = None) -> None:
             super().__init__()
             self.token = token
             self.loaded = loaded
@@ -110,7 +107,7 @@ class RecordPane(Vertical):
         return self.query_one(DocumentView)
 
     @property
-    def document(self) -> RecordDocument | None:
+    def document(self) -> "RecordDocument | None":
         """What is shown."""
         return self._document
 
@@ -169,7 +166,7 @@ class RecordPane(Vertical):
             if loaded is not None:
                 loaded.close()
 
-    async def _opened(self, token: int, record_id: str) -> Loaded | None:
+    async def _opened(self, token: int, record_id: str) -> "Loaded | None":
         """The load; if it is cancelled, what it was opening is still closed."""
         reading = asyncio.ensure_future(
             self._source.read(lambda reader: self._first(reader, token, record_id))
@@ -180,8 +177,10 @@ class RecordPane(Vertical):
             reading.add_done_callback(_close_result)
             raise
 
-    def _first(self, reader: Reader, token: int, record_id: str) -> Loaded | None:
+    def _first(self, reader: Reader, token: int, record_id: str) -> "Loaded | None":
         """On the reader's thread: nothing is read for a token that is out of date."""
+        from tui.loading import load
+
         return load(reader, record_id) if token == self._token else None
 
     def on_record_pane_arrived(self, message: Arrived) -> None:
@@ -227,7 +226,7 @@ class RecordPane(Vertical):
             self.run_worker(self._format(token, document, wanted), group="format")
 
     async def _format(
-        self, token: int, document: RecordDocument, wanted: list[tuple[int, str]]
+        self, token: int, document: "RecordDocument", wanted: list[tuple[int, str]]
     ) -> None:
         for number, view in wanted:
             await asyncio.to_thread(document.build, number, view)
@@ -297,7 +296,7 @@ class RecordPane(Vertical):
         if self._maskable() is not None:
             self.action_reveal()
 
-    def _maskable(self) -> tuple[HeaderBlock, int] | None:
+    def _maskable(self) -> "tuple[HeaderBlock, int] | None":
         place = self.view.place
         if place is None or self._document is None or place.block == HEADING:
             return None
@@ -405,7 +404,7 @@ class RecordPane(Vertical):
             return
         self.post_message(self._copied(document, place))
 
-    def _copied(self, document: RecordDocument, place: Place) -> "RecordPane.CopyWanted":
+    def _copied(self, document: "RecordDocument", place: Place) -> "RecordPane.CopyWanted":
         number = place.section + 1
         rows = document.headers(number) if number not in BODIES else None
         if rows is not None and place.block != HEADING:

@@ -12,15 +12,8 @@ from tests.tui.builders import LIVE, SECRET, STREAM_HEADERS, body, meta, record
 from tests.tui.scenes import ANSWER, message_events, streamed
 from tui.document import answer, response
 from tui.document.lines import Section
-from tui.document.record_document import (
-    COLLECTED,
-    EVENTS,
-    JSON,
-    LARGE,
-    RAW,
-    RESPONSE_BODY,
-    RecordDocument,
-)
+from tui.document.names import COLLECTED, EVENTS, JSON, RAW, RESPONSE_BODY
+from tui.document.record_document import LARGE, RecordDocument
 from tui.format import mask
 
 JSON_HEADERS: Headers = ((b"content-type", b"application/json"),)
