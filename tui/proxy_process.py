@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from store.errors import StoreError, StoreUnavailable
-from store.layout import make_folder
+from store.layout import Layout, make_folder
 from store.reader import LocalReader
 from store.record import ProxyStatus
 
@@ -71,9 +71,13 @@ class ProxyProcess:
 
     def start(self) -> None:
         """Start it and wait until it listens; StoreUnavailable, with its own last words, if it does not."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        make_folder(self._root)
-        fd = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        Layout(self._root).check()
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            make_folder(self._root)
+            fd = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        except OSError as exc:
+            raise StoreUnavailable(f"Store {self._root}: {exc.strerror} ({exc.filename}).") from exc
         try:
             # A group of its own: ctrl-c is for the command beside it, and stop() is for the proxy.
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments

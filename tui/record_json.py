@@ -20,11 +20,15 @@ from tui.format import credentials, mask_all, mask_header, mask_path
 
 
 def meta_json(
-    meta: RecordMeta, key_names: dict[str, str], *, reveal: bool = False
+    meta: RecordMeta,
+    key_names: dict[str, str],
+    *,
+    reveal: bool = False,
+    secrets: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """One record's row: everything but headers and bodies."""
+    """One record's row: everything but headers and bodies; `secrets` are masked wherever they stand."""
     upstream = upstream_of(meta.host)
-    return {
+    row = {
         "id": meta.id,
         "seq": meta.seq,
         "key": key_names.get(meta.key_id),
@@ -56,6 +60,7 @@ def meta_json(
         "ttft_ms": meta.ttft_ms,
         "duration_ms": meta.duration_ms,
     }
+    return {name: _masked(value, secrets) for name, value in row.items()} if secrets else row
 
 
 def record_json(
@@ -74,7 +79,7 @@ def record_json(
         response = {
             "type": "bytes" if events is None else "stream",
             "status": record.response.status,
-            "reason": record.response.reason,
+            "reason": mask_all(record.response.reason, secrets),
             "http_version": record.response.http_version,
             "headers": _headers(record.response.headers, secrets, reveal),
         }
@@ -90,7 +95,7 @@ def record_json(
                 }
                 for event in events
             ]
-    return meta_json(record.meta, key_names, reveal=reveal) | {
+    return meta_json(record.meta, key_names, reveal=reveal, secrets=secrets) | {
         "request": {
             "http_version": record.request.http_version,
             "headers": _headers(record.request.headers, secrets, reveal),
@@ -155,6 +160,13 @@ def instant(epoch_ms: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{epoch_ms % 1000:03d}Z"
 
 
+def masked_bytes(data: bytes, secrets: tuple[str, ...]) -> bytes:
+    """`data` with each secret overwritten: base64 hides a key from the eye, and from nobody else."""
+    for secret in secrets:
+        data = data.replace(secret.encode("latin-1"), b"*" * len(secret))
+    return data
+
+
 def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
     """`value` with the credential masked in every text of it."""
     if isinstance(value, str):
@@ -180,4 +192,5 @@ def _body(body: Body, headers: Headers, secrets: tuple[str, ...]) -> dict[str, A
     try:
         return {"encoding": "utf8", "data": mask_all(decoded.decode(), secrets)}
     except UnicodeDecodeError:
-        return {"encoding": "base64", "data": base64.b64encode(body.data).decode()}
+        data = masked_bytes(body.data, secrets)
+        return {"encoding": "base64", "data": base64.b64encode(data).decode()}

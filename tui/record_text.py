@@ -9,7 +9,7 @@ from typing import Any
 
 from collectors.outcome import Outcome
 from collectors.protocol import LlmProtocol
-from store.record import Headers, Record, RecordMeta
+from store.record import Headers, Record, RecordMeta, State
 from tui.document.content import base64_lines, read
 from tui.format import (
     age,
@@ -24,15 +24,23 @@ from tui.format import (
     size_column,
     tokens_column,
 )
-from tui.record_json import events_of, outcome_of
+from tui.record_json import events_of, masked_bytes, outcome_of
 from tui.safe_text import escape, escape_lines, fit
 
 TRUNCATED = "Stream truncated — terminal frame missing. Showing best-effort accumulated state."
+IN_FLIGHT = "In flight: the answer so far."
 NOTHING = "No data could be reconstructed from the captured events."
 NO_BODY = "No response body was produced."
 
 
-def row_text(meta: RecordMeta, now_ms: int, width: int) -> str:
+def row_text(
+    meta: RecordMeta,
+    now_ms: int,
+    width: int,
+    *,
+    reveal: bool = False,
+    secrets: tuple[str, ...] = (),
+) -> str:
     """One line a record: id, state, model, when, how long, how much, and the path or the error."""
     glyph, code, _ = badge(meta, now_ms)
     tokens = f"{tokens_column(meta.input_tokens)}→{tokens_column(meta.output_tokens)}"
@@ -47,8 +55,8 @@ def row_text(meta: RecordMeta, now_ms: int, width: int) -> str:
             f"{tokens if tokens != '→' else '':>10}",
         )
     )
-    reason = failure(meta)
-    path = mask_path(meta.path)
+    reason = mask_all(failure(meta), secrets)
+    path = meta.path if reveal else mask_all(mask_path(meta.path), secrets)
     return f"{head}  {fit(escape(f'{path} · {reason}' if reason else path), max(20, width - len(head) - 2))}".rstrip()
 
 
@@ -59,12 +67,13 @@ def record_lines(
     secrets = () if reveal else credentials(record.request.headers, record.request.path)
     meta = record.meta
     path = record.request.path if reveal else mask_path(record.request.path)
+    path = mask_all(path, secrets)
     yield f"record   {meta.id}"
     yield f"started  {exact_time(meta.started_ms)}"
     verdict = meta.verdict or "in flight"
     yield f"verdict  {verdict}{f' ({meta.transport})' if meta.transport else ''}"
     if meta.error:
-        yield f"error    {escape(meta.error)}"
+        yield f"error    {escape(mask_all(meta.error, secrets))}"
     if meta.lost_bytes:
         yield f"lost     {meta.lost_bytes} bytes could not be kept"
     yield ""
@@ -77,7 +86,7 @@ def record_lines(
         yield f"RESPONSE  {NO_BODY}"
         return
     response = record.response
-    yield f"RESPONSE  {response.status} {escape(response.reason)}  ttft {duration(meta.ttft_ms)}  total {duration(meta.duration_ms)}"
+    yield f"RESPONSE  {response.status} {escape(mask_all(response.reason, secrets))}  ttft {duration(meta.ttft_ms)}  total {duration(meta.duration_ms)}"
     yield from _header_lines(response.headers, secrets, reveal)
     yield ""
     events = events_of(record)
@@ -85,7 +94,14 @@ def record_lines(
         yield from _body_lines(record.response_body.data, response.headers, "response", secrets)
     else:
         yield f"{len(events)} events"
-        yield from _outcome_lines(outcome_of(record, events, protocol), secrets)
+        if _in_flight(meta):
+            yield IN_FLIGHT
+        yield from _outcome_lines(outcome_of(record, events, protocol), secrets, meta)
+
+
+def _in_flight(meta: RecordMeta) -> bool:
+    """Still growing; the reader says INTERRUPTED of one whose proxy is gone."""
+    return meta.state is State.LIVE and meta.verdict is None
 
 
 def _header_lines(headers: Headers, secrets: tuple[str, ...], reveal: bool) -> Iterator[str]:
@@ -101,7 +117,7 @@ def _body_lines(
     content = read(data, headers, what, secrets)
     yield from content.notices
     if content.text is None:
-        yield from base64_lines(content.wire)
+        yield from base64_lines(masked_bytes(content.wire, secrets))
         return
     try:
         value = json.loads(content.text)
@@ -111,16 +127,18 @@ def _body_lines(
         yield from _json_lines(value, secrets)
 
 
-def _outcome_lines(outcome: Outcome | None, secrets: tuple[str, ...]) -> Iterator[str]:
+def _outcome_lines(
+    outcome: Outcome | None, secrets: tuple[str, ...], meta: RecordMeta
+) -> Iterator[str]:
     if outcome is None:
         yield "No collector for this protocol; `show --json` has the events."
         return
     if outcome.error is not None:
         yield f"Stream error: {escape(mask_all(outcome.error, secrets))}"
-    elif outcome.truncated:
+    elif outcome.truncated and not _in_flight(meta):
         yield TRUNCATED
     for warning in outcome.warnings:
-        yield f"warning: {escape(warning)}"
+        yield f"warning: {escape(mask_all(warning, secrets))}"
     if outcome.result is None:
         yield NOTHING
     else:

@@ -1,6 +1,5 @@
 """`flowtap fold`: raw stream bodies from files or stdin into their final messages, one JSON line a file."""
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from collectors.protocol import LlmProtocol, sniff
 from collectors.registry import fold as fold_events
 from collectors.registry import fold_body
 from store.errors import BadInput
+from tui.cli.common import json_line
 from tui.record_json import outcome_json
 
 STDIN = "-"
@@ -31,19 +31,29 @@ def fold(files: tuple[str, ...], protocol: str | None) -> None:
 
     FILE is a body as it was on the wire (SSE, JSON array, JSON lines, or one JSON message), a
     folder of such files, or - for stdin. Prints one line a file:
-    {"file", "protocol", "outcome": {"result", "error", "truncated", "warnings"}}.
+    {"file", "protocol", "outcome": {"result", "error", "truncated", "warnings"}}. Where no
+    file has anything that can be folded, the exit status is 2.
     """
     chosen = None if protocol is None else LlmProtocol(protocol)
     # Every name is looked at before the first line is printed.
-    for path in list(_files(files)):
-        click.echo(json.dumps(folded(path, _read(path), chosen)))
+    lost = []
+    paths = list(_files(files))
+    for path in paths:
+        line, told = folded(path, _read(path), chosen)
+        click.echo(json_line(line))
+        if line["outcome"]["result"] is None and not told:
+            lost.append(f"{path}: {line['outcome']['error']}")
+    if len(lost) == len(paths):
+        more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+        raise BadInput(f"Nothing to fold in {lost[0]}{more}.")
 
 
-def folded(name: str, body: bytes, protocol: LlmProtocol | None) -> dict[str, Any]:
-    """One body's line."""
+def folded(name: str, body: bytes, protocol: LlmProtocol | None) -> tuple[dict[str, Any], bool]:
+    """One body's line, and whether the body itself told a protocol."""
     reader = EventReader(None)
     events = [*reader.feed(0, body), *reader.close()]
-    protocol = protocol or sniff(events) or sniff(body)
+    told = sniff(events) or sniff(body)
+    protocol = protocol or told
     if events and protocol is not None:
         outcome = fold_events(protocol, events)
     elif events:
@@ -52,11 +62,12 @@ def folded(name: str, body: bytes, protocol: LlmProtocol | None) -> dict[str, An
         )
     else:
         outcome = fold_body(protocol, body)
-    return {
+    line = {
         "file": name,
         "protocol": None if protocol is None else str(protocol),
         "outcome": outcome_json(outcome),
     }
+    return line, told is not None
 
 
 def _files(names: tuple[str, ...]) -> Iterator[str]:
@@ -65,7 +76,10 @@ def _files(names: tuple[str, ...]) -> Iterator[str]:
         if name == STDIN:
             yield name
         elif path.is_dir():
-            yield from sorted(str(file) for file in path.rglob("*") if file.is_file())
+            found = sorted(str(file) for file in path.rglob("*") if file.is_file())
+            if not found:
+                raise BadInput(f"No file in {name}.")
+            yield from found
         elif path.exists():
             yield name
         else:
@@ -74,7 +88,8 @@ def _files(names: tuple[str, ...]) -> Iterator[str]:
 
 def _read(name: str) -> bytes:
     if name == STDIN:
-        return sys.stdin.buffer.read()
+        # Closed, stdin is None: that is an empty body.
+        return b"" if sys.stdin is None else sys.stdin.buffer.read()
     try:
         return Path(name).read_bytes()
     except OSError as exc:

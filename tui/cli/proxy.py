@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 
 from store.errors import BadInput
-from store.location import open_reader, open_store, store_path
+from store.location import open_store, store_path
 from store.record import Key
 from store.retention import format_retention, parse_retention
 from tui.cli.common import store_option
-from tui.cli.keys import read_secret
+from tui.cli.keys import known_keys, read_secret
 from tui.client_env import ca_certificate, client_environment, write_bundle
 from tui.proxy_process import ProxyProcess, client_address, running_proxy
 
@@ -106,30 +106,34 @@ def _run(executable: str, command: tuple[str, ...], address: str, confdir: str, 
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         status = subprocess.call([executable, *command[1:]], env=environment)  # noqa: S603 - the command the user asked for
+    except OSError as exc:
+        raise BadInput(f"{executable} cannot be run: {exc.strerror}.") from exc
     finally:
         signal.signal(signal.SIGINT, before)
     return status if status >= 0 else 128 - status
 
 
 def _opt_in(store: str | None, name: str, seconds: int | None, variable: str | None) -> None:
+    """Switch the key on, or make it; everything is looked up before anything is made."""
+    key = {key.name: key for key in known_keys(store)}.get(name)
+    if key is None:
+        if seconds is None:
+            raise BadInput(f"Key {name!r} is new: give it a --retention, like 24h.")
+        secret = read_secret(variable) if variable else _secret_of_environment()
+    elif seconds is None:
+        if key.retention_s is None:
+            raise BadInput(f"Key {name!r} is off: give it a --retention, like 24h.")
+        return
+    elif key.retention_s == seconds:
+        return
+    else:
+        _only_raise(key, seconds)
     opened = open_store(store)
     try:
-        reader = open_reader(store)
-        try:
-            known = {key.name: key for key in reader.keys()}
-        finally:
-            reader.close()
-        key = known.get(name)
         if key is None:
-            if seconds is None:
-                raise BadInput(f"Key {name!r} is new: give it a --retention, like 24h.")
-            secret = read_secret(variable) if variable else _secret_of_environment()
-            key = opened.add_key(name, secret, seconds)
-        elif seconds is not None and key.retention_s != seconds:
-            _only_raise(key, seconds)
+            opened.add_key(name, secret, seconds)
+        else:
             opened.set_retention(name, seconds)
-        elif key.retention_s is None:
-            raise BadInput(f"Key {name!r} is off: give it a --retention, like 24h.")
     finally:
         opened.close()
 

@@ -1,6 +1,6 @@
 """`flowtap ls`, `show`, `tail`: what the UI shows, for scripts and for reading in a pipe."""
 
-import json
+import re
 import shutil
 import time
 
@@ -8,13 +8,16 @@ import click
 
 from collectors.protocol import LlmProtocol
 from store.contract import PAGE, PAGE_CAP, Reader
-from store.errors import BadInput
+from store.errors import BadInput, StoreError
 from store.location import open_reader
 from store.record import RecordMeta, State
-from tui.cli.common import store_option
+from tui.cli.common import json_line, store_option
 
 POLL_S = 0.1
 """Two microseconds of CPU a look; nobody sees a tenth of a second."""
+
+_SECRET_LIKE = re.compile(r"[^\s\"'`,;:()]{12,}")
+"""Only an error with a word this long is worth reading the record's head for."""
 
 WIDE = 1_000
 """Columns where nobody said how many: a pipe has no edge."""
@@ -77,7 +80,7 @@ def show(
                 reveal=reveal,
                 protocol=None if protocol is None else LlmProtocol(protocol),
             )
-            click.echo(json.dumps(value))
+            click.echo(json_line(value))
         else:
             from tui.record_text import record_lines
 
@@ -136,15 +139,32 @@ class _Printer:
 
     def row(self, meta: RecordMeta) -> None:
         self.printed += 1
+        secrets = () if self._reveal else self._secrets(meta)
         if self._json:
             from tui.record_json import meta_json
 
-            line = json.dumps(meta_json(meta, _names(self._reader), reveal=self._reveal))
+            names = _names(self._reader)
+            line = json_line(meta_json(meta, names, reveal=self._reveal, secrets=secrets))
         else:
             from tui.record_text import row_text
 
-            line = row_text(meta, time.time_ns() // 1_000_000, self._width)
+            now_ms = time.time_ns() // 1_000_000
+            line = row_text(meta, now_ms, self._width, reveal=self._reveal, secrets=secrets)
         click.echo(line)
+
+    def _secrets(self, meta: RecordMeta) -> tuple[str, ...]:
+        """What must not be shown of a row: an upstream's error may quote the key it refuses."""
+        words = tuple(_SECRET_LIKE.findall(meta.error or ""))
+        if not words:
+            return ()
+        from tui.format import credentials
+
+        try:
+            record = self._reader.get(meta.id)
+        except StoreError:
+            record = None
+        # Without the request's own headers every long word may be the key.
+        return words if record is None else credentials(record.request.headers, record.request.path)
 
 
 def _names(reader: Reader) -> dict[str, str]:
@@ -152,6 +172,8 @@ def _names(reader: Reader) -> dict[str, str]:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+    digits = text.lstrip("0")
+    if not (digits and text.isascii() and text.isdigit()):
         raise BadInput(f"--limit takes a whole number from 1 to {PAGE_CAP}, got {text!r}.")
-    return int(text)
+    # Python refuses to read thousands of digits; the store caps what is left.
+    return int(digits[:9])

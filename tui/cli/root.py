@@ -81,7 +81,9 @@ def cli(
 
     Without a command: the terminal UI on the store.
     """
-    ctx.obj = store
+    from tui.cli.common import named_store
+
+    ctx.obj = named_store(store)
     if ctx.invoked_subcommand is not None:
         if key or record or proxy is not None:
             raise click.UsageError(

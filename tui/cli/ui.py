@@ -6,6 +6,7 @@ import click
 
 from store.errors import BadInput, StoreUnavailable
 from store.location import open_reader, store_path
+from tui.cli.common import is_terminal
 from tui.proxy_process import PORT, ProxyProcess, running_proxy
 
 
@@ -16,7 +17,7 @@ def open_ui(location: str | None, key: str | None, record: str | None, proxy: bo
     without; None: ask. Where there is no terminal, `proxy` True runs the proxy alone.
     """
     root = store_path(location)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (is_terminal() and sys.stdout is not None and sys.stdout.isatty()):
         if proxy:
             return _proxy_alone(str(root))
         raise BadInput(
