@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from collectors.aws_event_stream import first_message
 from collectors.collector import Collector
 from collectors.event import Event
 from collectors.framing import EventReader
@@ -27,7 +28,7 @@ from collectors.json_view import (
     parse,
     parse_bytes,
 )
-from collectors.protocol import LlmProtocol, clean_path
+from collectors.protocol import AWS_EVENT_STREAM, LlmProtocol, clean_path, media_type
 from collectors.registry import body_error, new_collector
 from collectors.usage import NO_USAGE, Usage, usage_of
 
@@ -245,12 +246,13 @@ def _window_facts(
     protocol: LlmProtocol | None, head: bytes, tail: bytes, content_type: str | None
 ) -> Facts:
     """Facts of both ends, looking further back only while something is missing."""
-    opening = list(_events(head[: _last_boundary(head)], content_type))
+    binary = media_type(content_type) == AWS_EVENT_STREAM
+    opening = list(_events(head if binary else head[: _last_boundary(head)], content_type))
     begun = _facts(protocol, opening)
     facts = begun
     for size in (4096, 32768, STREAM_TAIL):
         window = tail[-size:]
-        start = _first_boundary(window)
+        start = first_message(window) if binary else _first_boundary(window)
         if start is None and size < len(tail):
             continue
         if start is None:

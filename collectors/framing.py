@@ -7,10 +7,11 @@ one row for each. `EventReader` is what others use: wire bytes in, events out.
 from collections.abc import Callable
 from typing import Protocol
 
+from collectors.aws_event_stream import PRELUDE, AwsEventStreamFraming, is_prelude
 from collectors.encoding import Decoder
 from collectors.event import Event
 from collectors.json_stream import JsonSplitter
-from collectors.protocol import EVENT_STREAM, JSON, NDJSON, media_type
+from collectors.protocol import AWS_EVENT_STREAM, EVENT_STREAM, JSON, NDJSON, media_type
 from collectors.sse import SseParser
 
 
@@ -126,7 +127,12 @@ class SniffedFraming:
                 # Blanks tell nothing, and no framing minds losing all but the last of them.
                 self._head = self._head[-8:]
                 return []
-            self._inner = JsonArrayFraming() if head[:1] in (b"[", b"{") else SseParser()
+            if head[0] == 0 and len(head) < PRELUDE:
+                return []
+            if is_prelude(head):
+                self._inner = AwsEventStreamFraming()
+            else:
+                self._inner = JsonArrayFraming() if head[:1] in (b"[", b"{") else SseParser()
             data, self._head = self._head, b""
         return self._inner.feed(at_ms, data)
 
@@ -152,6 +158,7 @@ class SniffedFraming:
 
 FRAMINGS: dict[str, Callable[[], Framing]] = {
     EVENT_STREAM: SseParser,
+    AWS_EVENT_STREAM: AwsEventStreamFraming,
     JSON: JsonArrayFraming,
     **dict.fromkeys(NDJSON, NdjsonFraming),
 }
