@@ -61,6 +61,15 @@ TONES = {
     # banners
     "banner-error": Style(color=ERROR, bgcolor="#3b1f29", bold=True),
     "banner-warning": Style(color=WARNING, bgcolor="#34291b"),
+    # whom a request went to, by collectors.upstream's kinds
+    "kind-anthropic": Style(color="#c9937a"),
+    "kind-openai": Style(color="#7fb5a3"),
+    "kind-google": Style(color="#7f9fd4"),
+    "kind-cloud": Style(color="#8fa3bf"),
+    "kind-router": Style(color="#a596c4"),
+    "kind-vendor": Style(color="#b3a27d"),
+    "kind-local": Style(color="#7f9f8a"),
+    "kind-unknown": Style(color=DIM),
     # grounds of rows
     "heading": Style(bgcolor="#1d212a"),
     "heading-current": Style(bgcolor="#2b385c"),

@@ -32,20 +32,31 @@ async def test_rows_have_two_lines_with_their_columns() -> None:
         await ui.shows("1 err")
         shown = [line[:46].rstrip("▌ ") for line in ui.lines()[1:5]]
 
-    assert "▌✗ 529  claude-opus-4-5                  now" == shown[0]
+    assert "▌✗ 529  claude-opus-4-5  Anthropic       now" == shown[0]
     assert "▌       messages · overlo…  8.1s ↑409K ↓180B" == shown[1]
-    assert " ✓ 200  Unknown                       2s ago" == shown[2]
+    assert " ✓ 200  Unknown  Anthropic            2s ago" == shown[2]
     assert " " * 8 + "/v1/chat/…pletions  8.1s ↑3.3K ↓ 22K" == shown[3]
     assert "POST" not in "\n".join(shown)
 
 
 @pytest.mark.check(118)
-async def test_tokens_and_the_key_show_where_there_is_room() -> None:
+async def test_tokens_upstream_and_key_show_where_there_is_room() -> None:
     async with opened(filled(), NARROW) as ui:
         row = ui.lines()[1] + ui.lines()[2]
 
+    assert "claude-opus-4-5  Anthropic" in row
     assert "laptop" in row
     assert "82K tok" in row
+
+
+async def test_without_a_living_proxy_nothing_is_in_flight() -> None:
+    store = plain(1)
+    flying(store)
+    async with opened(store) as ui:
+        await ui.shows("… 0:12")
+        store.proxies = [replace(PROXY, alive=False)]
+        await ui.shows("◐ cut")
+        await ui.hides("… 0:12")
 
 
 @pytest.mark.check(83, 90)
@@ -116,7 +127,7 @@ async def test_a_page_that_cannot_be_read_is_said_and_the_list_stays() -> None:
     store = plain(250)
     async with opened(store) as ui:
         ui.main._follow.watch(None)
-        await ui.until(lambda: not ui.main._paging)
+        await ui.until(lambda: not ui.main.pager.busy)
         store.error = StoreUnavailable("disk on fire")
         ui.main.rows.post_message(ui.main.rows.WantOlder())
         await ui.shows("Failed to load older records: disk on fire")
@@ -243,7 +254,7 @@ async def test_purged_rows_leave_and_the_pages_read_stay() -> None:
         await ui.press("G")
         at = ui.main.rows.cursor_id
         assert at is not None
-        await ui.until(lambda: not ui.main._paging)
+        await ui.until(lambda: not ui.main.pager.busy)
 
         store.purge(record_id(249), record_id(248))
         await ui.until(lambda: record_id(249) not in ui.main.feed)

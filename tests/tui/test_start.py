@@ -58,7 +58,15 @@ def test_what_a_record_needs_is_imported_with_the_first_record() -> None:
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
-    later = ("collectors", "store.reader", "zstandard", "brotli", "tui.loading", "sqlite3")
+    later = (
+        "collectors.registry",
+        "collectors.encoding",
+        "store.reader",
+        "zstandard",
+        "brotli",
+        "tui.loading",
+        "sqlite3",
+    )
 
     assert [] == [name for name in done.stdout.split() if name.startswith(later)]
 

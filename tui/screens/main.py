@@ -4,6 +4,7 @@ All reading is done by `Follow` and by workers; their messages arrive here. The 
 (`Feed`) is changed here and nowhere else.
 """
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,20 +14,21 @@ from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Static
 
-from store.contract import PAGE
-from store.errors import StoreError
-from store.record import Key, RecordMeta
+from store.record import RecordMeta
 from tui import follow as news
 from tui import format as show
-from tui.clipboard import copy
+from tui.clipboard import Copied, copy
 from tui.feed import Feed
 from tui.follow import Follow
+from tui.key_choice import KeyChoice
+from tui.paging import PageLost, Pager, PageRead
 from tui.safe_text import escape
 from tui.source import OpenReader, Source
-from tui.state import View, client_lines
+from tui.state import View, alive, client_lines
 from tui.widgets.diagnosis import Diagnosis
 from tui.widgets.document_view import DocumentView
 from tui.widgets.key_bar import KeyBar
@@ -36,6 +38,22 @@ from tui.widgets.status_bar import StatusBar
 
 SETTLE_S = 0.05
 """The detail follows the cursor after it rested this long: a held key loads nothing on its way."""
+
+
+class CopyDone(Message):
+    """How copying went; `send` is for the terminal."""
+
+    def __init__(self, send: str, said: str, ok: bool) -> None:
+        super().__init__()
+        self.send = send
+        self.said = said
+        self.ok = ok
+
+    @classmethod
+    def after(cls, done: Copied, text: str, what: str) -> "CopyDone":
+        """The message for what the clipboard said."""
+        return cls(text if done.send else "", f"{done.said} ({what})", done.ok)
+
 
 HELD = 2_000
 """News kept while paused; beyond it the list is read anew on resuming."""
@@ -85,10 +103,9 @@ class MainScreen(Screen[None]):
         self._interval_s = interval_s
         self.feed = Feed()
         self.state = View(clock(), place=place)
-        self.key_id: str | None = None
-        self._keys: list[Key] = []
+        self.keys = KeyChoice()
         self._held: list[RecordMeta] = []
-        self._paging = False
+        self.pager = Pager(self._sources[0], self.feed, self.post_message)
         self.bar = StatusBar(id="status")
         self.rows = RecordList(self.feed, id="list")
         self.detail = RecordPane(self._sources[1], live_s=interval_s, id="detail")
@@ -165,7 +182,7 @@ class MainScreen(Screen[None]):
 
     def on_list_read(self, message: news.ListRead) -> None:
         """The list anew, as far down as the view reaches."""
-        if message.key_id != self.key_id:
+        if message.key_id != self.keys.selected:
             return
         eye = self.rows.eye()
         held = self.state.paused
@@ -192,7 +209,7 @@ class MainScreen(Screen[None]):
 
     def on_news_arrived(self, message: news.NewsArrived) -> None:
         """New and changed rows; held back while paused."""
-        if message.key_id != self.key_id:
+        if message.key_id != self.keys.selected:
             return
         if self.state.paused:
             self._held += message.rows
@@ -214,36 +231,35 @@ class MainScreen(Screen[None]):
 
     def on_keys_read(self, message: news.KeysRead) -> None:
         """The keys changed: the selector, the rows' names, and what is selected."""
-        self._keys = [key for key in message.keys if key.retention_s is not None]
-        names = {key.id: key.name for key in self._keys}
-        self.detail.key_names = names
+        keys = self.keys
+        kept = keys.update(message.keys)
+        self.detail.key_names = keys.names
         if self._wanted_key is not None:
             wanted, self._wanted_key = self._wanted_key, None
-            found = next((key for key in self._keys if key.name == wanted), None)
+            found = keys.named(wanted)
             if found is not None:
                 self._select_key(found.id, keep_record=True)
             else:
                 self._toast(f"Key {wanted} has no retention; showing all keys.", "warning")
-        elif self.key_id is not None and self.key_id not in names:
-            first = self._keys[0] if self._keys else None
+        elif not kept:
+            first = keys.first
             shown = f"showing {show.key_label(first)}" if first else "no key is left"
             self._toast(f"The key shown lost its retention; {shown}.", "warning")
             self._select_key(first.id if first else None)
-        self.rows.key_names = names if self.key_id is None and len(names) > 1 else {}
-        self.rows.refresh()
         self._name_key()
         self._tell(keys=tuple(message.keys))
 
     def on_proxies_read(self, message: news.ProxiesRead) -> None:
         """Who records, and whether they live."""
+        self.rows.set_orphaned(alive(message.proxies) is None)
         self._tell(proxies=tuple(message.proxies))
 
     def on_counts_read(self, message: news.CountsRead) -> None:
         """The totals."""
-        if message.key_id == self.key_id:
+        if message.key_id == self.keys.selected:
             self.bar.counts = message.counts
             records = message.counts.records
-            if self.key_id is not None:
+            if self.keys.selected is not None:
                 records = max(records, self.state.records)
             self._tell(records=records)
 
@@ -267,62 +283,28 @@ class MainScreen(Screen[None]):
     # -- paging --------------------------------------------------------------------------------------
 
     def on_record_list_want_older(self) -> None:
-        """The page below, one at a time."""
-        if not self._paging and not self.feed.at_bottom and self.feed.oldest is not None:
-            self._paging = True
-            self.run_worker(self._page(self.key_id, self.feed.oldest, older=True), group="page")
+        """The page below."""
+        self._page(older=True)
 
     def on_record_list_want_newer(self) -> None:
         """The page above, where rows were let go."""
-        cursor = self.feed.newer_cursor
-        if not self._paging and cursor is not None:
-            self._paging = True
-            self.run_worker(self._page(self.key_id, cursor, older=False), group="page")
+        self._page(older=False)
 
-    async def _page(self, key_id: str | None, before: str, *, older: bool) -> None:
-        try:
-            rows = await self._sources[0].read(
-                lambda reader: reader.records(key_id=key_id, before=before, limit=PAGE)
-            )
-            self.post_message(self.PageRead(key_id, before, rows, older=older))
-        except StoreError as error:
-            self.post_message(self.PageLost(str(error)))
+    def _page(self, *, older: bool) -> None:
+        before = self.pager.cursor(older=older)
+        if before is not None:
+            self.run_worker(self.pager.run(self.keys.selected, before, older=older), group="page")
 
-    class PageRead(Message):
-        """A page of rows."""
-
-        def __init__(
-            self, key_id: str | None, before: str, rows: list[RecordMeta], *, older: bool
-        ) -> None:
-            super().__init__()
-            self.key_id = key_id
-            self.before = before
-            self.rows = rows
-            self.older = older
-
-    class PageLost(Message):
-        """A page could not be read."""
-
-        def __init__(self, reason: str) -> None:
-            super().__init__()
-            self.reason = reason
-
-    def on_main_screen_page_read(self, message: PageRead) -> None:
+    def on_page_read(self, message: PageRead) -> None:
         """Put in, unless the window has changed since."""
-        self._paging = False
-        feed, eye = self.feed, self.rows.eye()
-        if message.key_id != self.key_id:
-            return
-        if message.older and message.before == feed.oldest:
-            feed.older(message.rows, whole=len(message.rows) < PAGE)
-        elif not message.older and message.before == feed.newer_cursor:
-            feed.newer(message.rows)
-        self.rows.changed(eye)
-        self._place()
+        if message.key_id == self.keys.selected:
+            eye = self.rows.eye()
+            self.pager.take(message)
+            self.rows.changed(eye)
+            self._place()
 
-    def on_main_screen_page_lost(self, message: PageLost) -> None:
+    def on_page_lost(self, message: PageLost) -> None:
         """The list stays as it is; the next scroll asks again."""
-        self._paging = False
         self._toast(f"Failed to load older records: {message.reason}", "error")
 
     # -- selecting and opening ---------------------------------------------------------------------
@@ -412,7 +394,7 @@ class MainScreen(Screen[None]):
             if self.state.paused:
                 self.action_pause()
             if not self.feed.at_top:
-                self._follow.watch(self.key_id)
+                self._follow.watch(self.keys.selected)
             self.rows.changed(self.rows.eye())
 
     def on_status_bar_follow_clicked(self) -> None:
@@ -466,12 +448,13 @@ class MainScreen(Screen[None]):
     # -- the key selector --------------------------------------------------------------------------
 
     def _name_key(self) -> None:
-        key = next((key for key in self._keys if key.id == self.key_id), None)
-        self.bar.key_name = show.key_label(key) if key else "all keys"
+        self.bar.key_name = self.keys.label
+        self.rows.key_names = self.keys.mixed
+        self.rows.refresh()
 
     def _select_key(self, key_id: str | None, *, keep_record: bool = False) -> None:
         """Show another key's records; the selected record is let go."""
-        self.key_id = key_id
+        self.keys.selected = key_id
         self.feed.snapshot([], whole=False)
         self._held.clear()
         self.rows.cursor_id = None
@@ -480,8 +463,6 @@ class MainScreen(Screen[None]):
             self.detail.open(None)
             self.remove_class("detail")
             self.rows.focus()
-        several = key_id is None and len(self._keys) > 1
-        self.rows.key_names = {key.id: key.name for key in self._keys} if several else {}
         self.bar.counts = None
         self._name_key()
         self._follow.watch(key_id)
@@ -490,21 +471,18 @@ class MainScreen(Screen[None]):
 
     def action_next_key(self) -> None:
         """All keys, then each key in turn."""
-        ids: list[str | None] = [None, *(key.id for key in self._keys)]
-        at = ids.index(self.key_id) if self.key_id in ids else 0
-        following = ids[(at + 1) % len(ids)]
-        if following != self.key_id:
-            self._select_key(following)
+        if self.keys.after != self.keys.selected:
+            self._select_key(self.keys.after)
 
     def action_pick_key(self) -> None:
         """Choose from the list of keys."""
         from tui.screens.key_picker import KeyPicker
 
         def chosen(key_id: str | None) -> None:
-            if key_id is not None and (key_id or None) != self.key_id:
+            if key_id is not None and (key_id or None) != self.keys.selected:
                 self._select_key(key_id or None)
 
-        self.app.push_screen(KeyPicker(self._keys, self.key_id), chosen)
+        self.app.push_screen(KeyPicker(self.keys.keys, self.keys.selected), chosen)
 
     def on_status_bar_key_clicked(self) -> None:
         """As its key."""
@@ -526,13 +504,11 @@ class MainScreen(Screen[None]):
 
     def action_copy_link(self) -> None:
         """The command that opens at this record."""
-        import shlex
-
         record_id = self.detail.record_id if self.in_detail else self.rows.cursor_id
-        row = next((r for r in [self._row(record_id)] if r is not None), None)
+        row = self._row(record_id)
         if row is None:
             return
-        key = next((key for key in self._keys if key.id == row.key_id), None)
+        key = self.keys.get(row.key_id)
         name = f"--key {shlex.quote(key.name)} " if key else ""
         self._copy(f"flowtap {name}--record {row.id}", "link")
 
@@ -545,40 +521,23 @@ class MainScreen(Screen[None]):
         return document.meta if document is not None else None
 
     def _copy(self, text: str, what: str) -> None:
-        if not text:
+        if text:
+            # On a thread of its own: a tool may hang for seconds.
+            self.run_worker(
+                lambda: self.post_message(CopyDone.after(copy(text), text, what)),
+                thread=True,
+                group="copy",
+            )
+        else:
             self._toast(f"Nothing to copy: {what}", "warning")
-            return
-        self.run_worker(lambda: self._copied(text, what), thread=True, group="copy")
 
-    def _copied(self, text: str, what: str) -> None:
-        """On a thread of its own: a tool may hang for seconds."""
-        done = copy(text)
-        self.post_message(
-            self.CopyDone(text if done.send else "", f"{done.said} ({what})", done.ok)
-        )
-
-    class CopyDone(Message):
-        """How copying went; `send` is for the terminal."""
-
-        def __init__(self, send: str, said: str, ok: bool) -> None:
-            super().__init__()
-            self.send = send
-            self.said = said
-            self.ok = ok
-
-    def on_main_screen_copy_done(self, message: CopyDone) -> None:
+    def on_copy_done(self, message: CopyDone) -> None:
         """Said for as long as it takes to read."""
         if message.send:
             self.app.copy_to_clipboard(message.send)
-        self._toast(
-            message.said, "information" if message.ok else "error", 1.5 if message.ok else 2
-        )
+        severity: SeverityLevel = "information" if message.ok else "error"
+        self._toast(message.said, severity, 1.5 if message.ok else 2.0)
 
-    def _toast(self, text: str, severity: str, timeout_s: float = 5.0) -> None:
+    def _toast(self, text: str, severity: SeverityLevel, timeout_s: float = 5.0) -> None:
         # markup=False: it may quote a key's name or an error's text.
-        self.notify(
-            escape(text),
-            severity=severity,  # type: ignore[arg-type]
-            timeout=timeout_s,
-            markup=False,
-        )
+        self.notify(escape(text), severity=severity, timeout=timeout_s, markup=False)

@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from collectors.upstream import upstream_of
 from store.record import RecordMeta, State
 from tui import format as show
 from tui.feed import Feed
@@ -94,6 +95,7 @@ class RecordList(ScrollView, can_focus=True):
         self.key_names: dict[str, str] = {}
         """Names to show in the rows, by key id; empty where all rows are one key's."""
         self._shown: tuple[object, ...] = ()
+        self._orphaned = False
 
     # -- what the screen tells ---------------------------------------------------------------
 
@@ -132,6 +134,12 @@ class RecordList(ScrollView, can_focus=True):
         """The parts in flight grew."""
         if sizes != self.sizes:
             self.sizes = sizes
+            self.refresh()
+
+    def set_orphaned(self, orphaned: bool) -> None:
+        """No proxy lives: what is in flight by its row is so no more."""
+        if orphaned != self._orphaned:
+            self._orphaned = orphaned
             self.refresh()
 
     def flying(self) -> tuple[str, ...]:
@@ -299,6 +307,9 @@ class RecordList(ScrollView, can_focus=True):
 
     def _first(self, row: RecordMeta, width: int) -> list[tuple[str, Style]]:
         glyph, code, status = show.badge(row, self.now_ms)
+        live = row.state is State.LIVE
+        if live and self._orphaned:
+            glyph, code, status, live = "◐", "cut", show.Tone.CUT, False
         left = f"{glyph} {code:<4} "
         right = show.age(row.started_ms, self.now_ms)
         name = ""
@@ -306,14 +317,24 @@ class RecordList(ScrollView, can_focus=True):
             right = f"{right:>10}"
             name = fit(escape(self.key_names.get(row.key_id, "")), _NAME)
         room = width - len(left) - len(name) - len(right) - 1
-        model = tone("strong") if row.model else tone("text")
         return [
             (left, tone(status)),
-            (fit(escape(row.model or "Unknown"), room), model),
+            *self._who(row, room),
             (" ", Style()),
             (name, tone("dim")),
-            (right, tone("live" if row.state is State.LIVE else "dim")),
+            (right, tone("live" if live else "dim")),
         ]
+
+    def _who(self, row: RecordMeta, room: int) -> list[tuple[str, Style]]:
+        """The model, and beside it whom it was asked of, if there is room for both."""
+        model = escape(row.model or "Unknown")
+        style = tone("strong") if row.model else tone("text")
+        upstream = upstream_of(row.host)
+        name = escape(upstream.name)
+        if cell_len(model) + cell_len(name) + 2 > room:
+            return [(fit(model, room), style)]
+        rest = room - cell_len(model) - 2
+        return [(model + "  ", style), (fit(name, rest), tone(f"kind-{upstream.kind}"))]
 
     def _second(self, row: RecordMeta, width: int) -> list[tuple[str, Style]]:
         metrics = self._metrics(row, width)
@@ -344,7 +365,7 @@ class RecordList(ScrollView, can_focus=True):
         up: int | None = row.request_bytes
         down: int | None = row.response_bytes if row.status is not None else None
         took = show.duration(row.duration_ms)
-        if row.state is State.LIVE:
+        if row.state is State.LIVE and not self._orphaned:
             took = f"{max(0, self.now_ms - row.started_ms) // 1000}s"
             part = self.sizes.get(row.id, 0)
             if row.status is None:
