@@ -71,8 +71,11 @@ def dead_writers(layout: Layout) -> list[tuple[str, Lock]]:
             taken = lock.take(timeout_s=READER_ASKS_S)
         except FileNotFoundError:
             # Killed between making the folder and making the lock, or while removing both.
-            with contextlib.suppress(FileExistsError):
+            try:
                 os.close(create_file(folder / "lock"))
+            except FileNotFoundError:
+                # Or it is just leaving, with nothing behind it.
+                continue
             taken = lock.take(timeout_s=READER_ASKS_S)
         if taken:
             dead.append((folder.name, lock))

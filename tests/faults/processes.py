@@ -15,13 +15,13 @@ REPO = Path(__file__).parents[2]
 def python(
     *arguments: str | Path,
     before: Sequence[str] = (),
-    environment: dict[str, str] | None = None,
+    standard_input: bool = False,
 ) -> Iterator[subprocess.Popen[str]]:
     """A Python process of this environment, killed at the end if it still runs."""
     process = subprocess.Popen(  # noqa: S603 - our own arguments
         [*before, sys.executable, *map(str, arguments)],
         cwd=REPO,
-        env={**os.environ, **(environment or {})},
+        stdin=subprocess.PIPE if standard_input else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -57,9 +57,7 @@ def check(reader: LocalReader, ledgers: list[Path]) -> dict[str, RecordMeta]:
 def test_killed_again_and_again_at_full_speed(
     store: LocalStore, key: Key, reader: LocalReader, root: Path, tmp_path: Path
 ) -> None:
-    seed = random.randrange(10**6)
-    moments = random.Random(seed)  # noqa: S311 - moments, no secrets
-    print("seed", seed)  # noqa: T201
+    moments = random.Random()  # noqa: S311 - moments, no secrets
     ledgers: list[Path] = []
     known: dict[str, RecordMeta] = {}
     for kill_number in range(KILLS):
@@ -109,7 +107,7 @@ def test_killed_at_the_nth_call(
         with python(
             "-m", "tests.faults.writer_process", root, ledgers[-1], "4", before=strace
         ) as process:
-            until(lambda: process.poll() is not None, 60)  # noqa: B023
+            until(lambda: process.poll() is not None, 60)
         store.writer().close()
         if ledgers[-1].exists():
             check(reader, [ledger for ledger in ledgers if ledger.exists()])
@@ -137,7 +135,7 @@ def test_killed_in_recovery_again_and_again(
         inject = f"inject={call}:signal=SIGKILL:when={number}"
         strace = [str(STRACE), "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject]
         with python("-c", code, root, before=strace) as process:
-            until(lambda: process.poll() is not None, 60)  # noqa: B023
+            until(lambda: process.poll() is not None, 60)
         assert before <= {row.id for row in all_rows(reader)} | {part.stem for part in parts(root)}
     store.writer().close()
 
@@ -156,7 +154,7 @@ def test_what_was_synced_and_not_committed_is_there_at_the_first_start(
             child = LocalStore(root)
             writer = child.writer()
             monkeypatch.setattr(
-                writer._index,  # type: ignore[attr-defined]
+                writer._index,
                 "put",
                 lambda *_: os.kill(os.getpid(), signal.SIGKILL),
             )

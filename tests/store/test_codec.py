@@ -75,7 +75,8 @@ def test_a_row_comes_back(changes: dict[str, Any]) -> None:
     ],
 )
 def test_a_row_holds_only_what_a_column_can(field: str, told: object, kept: object) -> None:
-    values = meta_values(meta(ID, **{field: told}))
+    changes: dict[str, Any] = {field: told}
+    values = meta_values(meta(ID, **changes))
     with closing(sqlite3.connect(":memory:")) as connection:
         (stored,) = connection.execute("SELECT ?", (values[field],)).fetchone()
 

@@ -163,7 +163,7 @@ def test_files_are_neither_made_twice_nor_opened_through_links(tmp_path: Path) -
         with pytest.raises(FileExistsError):
             create_file(refused)
     for call in (lambda: open_file(link), lambda: make_folder(link)):
-        with pytest.raises(OSError, match="symbolic|directory|loop"):
+        with pytest.raises(OSError, match=r"symbolic|directory|loop"):
             call()
 
 

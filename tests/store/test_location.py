@@ -40,7 +40,7 @@ def test_what_is_no_directory(named: str, says: str) -> None:
 
 
 def test_a_reader_of_no_store_says_what_makes_one(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailable, match="No store at .*mitmdump"):
+    with pytest.raises(StoreUnavailable, match=r"No store at .*mitmdump"):
         open_reader(str(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
     (tmp_path / "empty").mkdir()

@@ -106,7 +106,7 @@ def test_a_frame_that_says_nonsense_says_nothing(
     path.write_bytes(pack(kind, RAW, payload) + chunk(Kind.RESPONSE, 4, b"one"))
     reading = read_part(path)
 
-    assert reading.begin is reading.response is reading.end is None
+    assert (None, None, None) == (reading.begin, reading.response, reading.end)
     assert 3 == reading.response_bytes
 
 

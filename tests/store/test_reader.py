@@ -205,7 +205,8 @@ def test_what_is_no_id_is_refused(store: LocalStore, reader: LocalReader, record
 
 @pytest.mark.parametrize("record_id", ["Z" * 26, "0" * 26])
 def test_an_id_of_no_record_is_none(reader: LocalReader, record_id: str) -> None:
-    assert reader.get(record_id) is reader.meta(record_id) is reader.live(record_id) is None
+    for ask in (reader.get, reader.meta, reader.live):
+        assert ask(record_id) is None
     assert reader.live_bytes(record_id) is None
 
 
