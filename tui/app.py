@@ -16,7 +16,8 @@ from textual.filter import LineFilter
 from store.contract import Reader
 from tui.control_filter import ControlFilter
 from tui.crash import crash_line, write_crash_file
-from tui.screens.main import MainScreen, now_ms
+from tui.screens.followed import now_ms
+from tui.screens.main import MainScreen
 from tui.source import OpenReader
 from tui.theme import FLOWTAP
 

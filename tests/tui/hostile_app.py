@@ -3,6 +3,7 @@
 python -m tests.tui.hostile_app attack|crash FOLDER
 """
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.tui.builders import LIVE, NOW_MS, SECRET, body, meta, record
 from tests.tui.fakes import PROXY, FakeStore
 from tests.tui.scenes import message_events, streamed
 from tui.app import FlowtapApp
+from tui.screens.main import MainScreen
 
 ATTACKS = (
     "\x1b]52;c;ZXZpbA==\x1b\\",
@@ -38,6 +40,7 @@ def attacked() -> FakeStore:
     headers = (
         (b"x-api-key", SECRET.encode()),
         (b"x-hostile", PAYLOAD.encode()),
+        *((b"x-attack", attack.encode()) for attack in ATTACKS),
         (PAYLOAD.encode(), b"name"),
     )
     failed = meta(1, model=PAYLOAD, error=PAYLOAD, status=500, verdict=Verdict.FAILED, **odd)
@@ -79,23 +82,31 @@ class Attacked(FlowtapApp):
     def on_mount(self) -> None:
         """Start the tour."""
         self.title = self.sub_title = PAYLOAD
-        keys = [
-            "j",
-            "enter",
-            *"1ejrc4eXy",
-            "escape",
-            "j",
-            "enter",
-            *"234",
-            "escape",
-            "question_mark",
-        ]
-        keys += ["escape", "ctrl+k", "escape", "z"]
-        for at, key in enumerate(keys):
-            self.set_timer(0.4 + 0.06 * at, lambda key=key: self.simulate_key(key))
+        self.run_worker(self.tour())
+
+    async def tour(self) -> None:
+        """Every pane and view; a step waits for the record that is to be seen."""
+        main = self.screen
+        assert isinstance(main, MainScreen)
+        while not len(main.feed):
+            await asyncio.sleep(0.02)
         # No markup=False here: the net must hold where somebody forgot it.
-        self.set_timer(0.5, lambda: self.notify(ATTACKS[0] + ATTACKS[7], title=PAYLOAD))
-        self.set_timer(0.9 + 0.06 * len(keys), lambda: self.exit(return_code=0))
+        self.notify(ATTACKS[0] + ATTACKS[7], title=PAYLOAD)
+        for keys in (
+            ["j", "enter"],
+            [*"1ejrc4eXy"],
+            ["escape", "j", "enter", *"1234"],
+            ["escape", "question_mark"],
+            ["escape", "ctrl+k"],
+            ["escape", "z"],
+        ):
+            for key in keys:
+                self.simulate_key(key)
+                await asyncio.sleep(0.06)
+            while main.detail.record_id is not None and main.detail.document is None:
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
+        self.exit(return_code=0)
 
 
 class Crashing(FlowtapApp):

@@ -1,10 +1,13 @@
 """The list on screen: rows, following, paging, keys and their selector, states that end by themselves."""
 
+import itertools
+import threading
 from dataclasses import replace
 from functools import partial
 
 import pytest
 
+from store.contract import Reader
 from store.errors import StoreUnavailable
 from store.record import State, Verdict
 from tests.tui.builders import CI, LAPTOP, LIVE, NOW_MS, OFF, meta, record_id
@@ -159,6 +162,25 @@ async def test_a_store_that_is_not_there_yet_opens_when_it_is() -> None:
         await ui.shows("No store at /nowhere.")
         store.error = None
         await ui.shows("model-0001")
+
+
+@pytest.mark.check(125)
+async def test_an_opening_that_takes_long_is_said() -> None:
+    store = plain(1)
+    gate = threading.Event()
+    reader = store.reader
+
+    def slow() -> Reader:
+        gate.wait(10)
+        return reader()
+
+    store.reader = slow  # type: ignore[method-assign]
+    ticks = itertools.count(NOW_MS, 1000)
+    async with opened(store, ready=False, clock=lambda: next(ticks)) as ui:
+        await ui.shows("Opening store…")
+        gate.set()
+        await ui.shows("model-0001")
+        await ui.hides("Opening store…")
 
 
 @pytest.mark.check(86)
