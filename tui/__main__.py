@@ -5,6 +5,7 @@ first paint of the terminal UI waits for this module.
 """
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -22,6 +23,9 @@ INTERRUPTED = 128 + signal.SIGINT
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 2 for bad input, 130 after ctrl-c, 1 after a bug of ours."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A locale without the characters must not end a command half way.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result = cli.main(args=None if argv is None else list(argv), standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as exc:
@@ -33,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(str(exc))
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has had enough (`| head`). Python would complain once
-        # more while flushing at exit.
+    except (BrokenPipeError, SystemExit):
+        # The reader of our output has had enough (`| head`); click makes a SystemExit of it,
+        # and nothing else exits here. Python would complain once more while flushing at exit.
         _drop_output()
         return 128 + signal.SIGPIPE
     except OSError as exc:

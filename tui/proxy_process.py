@@ -5,6 +5,7 @@ It is known to listen when its status row is in the store: the same news the UI 
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -24,6 +25,10 @@ START_S = 30.0
 """A cold start takes one second; a loaded machine has been seen to take ten."""
 
 STOP_S = 15.0
+
+_STAMP = re.compile(r"^\[\d\d:\d\d:\d\d\.\d+\] ")
+_GENERIC = "Error logged during startup"
+"""mitmproxy's last line, whatever the error was."""
 
 
 class ProxyProcess:
@@ -112,8 +117,10 @@ class ProxyProcess:
 
     def _last_words(self) -> str:
         text = self.log.read_text(errors="replace")
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return lines[-1] if lines else f"it said nothing; exit status {self.status}."
+        lines = [_STAMP.sub("", line).strip() for line in text.splitlines()]
+        said = [line for line in lines if line and not line.startswith(_GENERIC)]
+        # Two: of mitmproxy's errors the second often says what to do.
+        return " ".join(said[-2:]) or f"it said nothing; exit status {self.status}."
 
     @property
     def pid(self) -> int | None:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -17,6 +18,9 @@ from tui.cli.common import store_option
 from tui.cli.keys import known_keys, read_secret
 from tui.client_env import ca_certificate, client_environment, write_bundle
 from tui.proxy_process import ProxyProcess, client_address, running_proxy
+
+KEY_NEWS_S = 1.0
+"""Within this a running proxy knows of a changed key."""
 
 SECRET_VARIABLES = (
     "ANTHROPIC_API_KEY",
@@ -85,11 +89,13 @@ def run(
     executable = shutil.which(command[0])
     if executable is None:
         raise BadInput(f"No command {command[0]}.")
-    if key_name is not None:
-        _opt_in(store, key_name, seconds, variable)
+    changed = key_name is not None and _opt_in(store, key_name, seconds, variable)
     root = store_path(store)
     found = running_proxy(root)
     if found is not None:
+        if changed:
+            # The command's first call must not be faster than the news of its key.
+            time.sleep(KEY_NEWS_S)
         return _run(executable, command, client_address(found), confdir, root)
     arguments = ["-q", "--set", f"confdir={confdir}"]
     with ProxyProcess(root, port=port, arguments=arguments) as started:
@@ -113,8 +119,11 @@ def _run(executable: str, command: tuple[str, ...], address: str, confdir: str, 
     return status if status >= 0 else 128 - status
 
 
-def _opt_in(store: str | None, name: str, seconds: int | None, variable: str | None) -> None:
-    """Switch the key on, or make it; everything is looked up before anything is made."""
+def _opt_in(store: str | None, name: str, seconds: int | None, variable: str | None) -> bool:
+    """Switch the key on, or make it; True if that changed anything.
+
+    Everything is looked up before anything is made.
+    """
     key = {key.name: key for key in known_keys(store)}.get(name)
     if key is None:
         if seconds is None:
@@ -123,9 +132,9 @@ def _opt_in(store: str | None, name: str, seconds: int | None, variable: str | N
     elif seconds is None:
         if key.retention_s is None:
             raise BadInput(f"Key {name!r} is off: give it a --retention, like 24h.")
-        return
+        return False
     elif key.retention_s == seconds:
-        return
+        return False
     else:
         _only_raise(key, seconds)
     opened = open_store(store)
@@ -136,6 +145,7 @@ def _opt_in(store: str | None, name: str, seconds: int | None, variable: str | N
             opened.set_retention(name, seconds)
     finally:
         opened.close()
+    return True
 
 
 def _only_raise(key: Key, seconds: int) -> None:
