@@ -16,10 +16,10 @@ from tests.tui.cli.stage import NOW_MS, SECRET, Stage, is_root, listing
 MISSING = "01JX4000000000000000000000"
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A store of this test's own: `work` is on and has a record, `idle` is off."""
-    path = tmp_path / "own"
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store: `work` is on and has a record, `idle` is off."""
+    path = tmp_path_factory.mktemp("template") / "own"
     store = open_store(str(path))
     key = store.add_key("work", SECRET, 315_360_000)
     store.add_key("idle", "sk-ant-test-0000-idle-idle-idle")
@@ -29,6 +29,12 @@ def root(tmp_path: Path) -> Path:
     writer.begin(key, NOW_MS, head, "messages").end(1, Transport.COMPLETE)
     writer.close()
     return path
+
+
+@pytest.fixture
+def root(template: Path, tmp_path: Path) -> Path:
+    """A copy of it, this test's own."""
+    return Path(shutil.copytree(template, tmp_path / "own"))
 
 
 # What is given, what the line has to say; the secret of a new key comes on stdin.
