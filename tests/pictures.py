@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from textual.pilot import Pilot
@@ -27,8 +27,6 @@ ROOT = Path(__file__).parents[1]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 SCALE = 2
 DEADLINE_S = 40.0
-
-type Shot = Callable[[str], Awaitable[None]]
 
 
 def main(argv: list[str]) -> int:
@@ -44,45 +42,59 @@ def main(argv: list[str]) -> int:
 
 
 async def _draw(stage: Stage, folder: Path, chromium: str) -> None:
-    played = threading.Thread(
-        target=lambda: [t.join() for t in list(begin(stage, threading.Event()))]
-    )
+    played = threading.Thread(target=_play, args=(stage,))
     played.start()
-    async with _app(stage).run_test(size=(120, 35)) as pilot:
-        await _until(stage, lambda rows: sum(meta.state is State.DONE for meta in rows) >= 1)
-        # The slow one with the tool call streams for five seconds.
-        await _until(stage, lambda rows: any(_slow(meta) for meta in rows))
-        await _pick(pilot, stage, _slow)
-        await pilot.press("enter", "4")
-        await pilot.pause(1.0)
+    # The reasoning of the fourth play: others are done by then, and its answer takes three seconds.
+    live = await _found(stage, lambda meta: meta.state is State.LIVE and meta.model == "gpt-5.2")
+    async with _app(stage, live).run_test(size=(120, 35)) as pilot:
+        await pilot.press("escape", "enter", "4")
+        await pilot.pause(1.2)
         await _shoot(pilot, folder / "live-120x35", chromium)
     await asyncio.to_thread(played.join)
-    await _until(stage, lambda rows: len(rows) >= 13 and all(m.state is State.DONE for m in rows))
+    await _settled(stage)
+    cut = await _found(stage, lambda meta: meta.verdict is Verdict.UPSTREAM_CLOSED)
+    done = await _found(stage, lambda meta: meta.ttft_ms is not None and _thought(meta))
     for size in ((80, 24), (120, 35)):
         name = f"{size[0]}x{size[1]}"
         async with _app(stage).run_test(size=size) as pilot:
             await pilot.pause(1.0)
             await _shoot(pilot, folder / f"list-{name}", chromium)
-            await _pick(pilot, stage, lambda meta: meta.verdict is Verdict.UPSTREAM_CLOSED)
-            await pilot.press("enter", "4")
-            await pilot.pause(1.0)
-            await _shoot(pilot, folder / f"cut-{name}", chromium)
-            await pilot.press("escape", "g", "G", "enter", "4")
-            await pilot.pause(1.0)
-            await _shoot(pilot, folder / f"done-{name}", chromium)
+        for what, record in (("cut", cut), ("done", done)):
+            async with _app(stage, record).run_test(size=size) as pilot:
+                await pilot.pause(0.5)
+                await pilot.press("escape", "enter", "4")
+                await pilot.pause(0.5)
+                await _shoot(pilot, folder / f"{what}-{name}", chromium)
 
 
-def _app(stage: Stage) -> FlowtapApp:
-    return FlowtapApp(lambda: open_reader(str(stage.store)), str(stage.store))
+def _play(stage: Stage) -> None:
+    for thread in list(begin(stage, threading.Event())):
+        thread.join()
 
 
-def _slow(meta: RecordMeta) -> bool:
-    return meta.state is State.LIVE and meta.model == "claude-sonnet-4-5"
+def _app(stage: Stage, record: str | None = None) -> FlowtapApp:
+    return FlowtapApp(lambda: open_reader(str(stage.store)), str(stage.store), record=record)
 
 
-async def _until(stage: Stage, probe: Callable[[list[RecordMeta]], bool]) -> None:
+def _thought(meta: RecordMeta) -> bool:
+    return meta.verdict is Verdict.COMPLETE and meta.model == "claude-opus-4-5"
+
+
+async def _found(stage: Stage, wanted: Callable[[RecordMeta], bool]) -> str:
+    """The id of the newest record that is wanted, once there is one."""
     async with asyncio.timeout(DEADLINE_S):
-        while not probe(_rows(stage)):
+        while True:
+            for meta in _rows(stage):
+                if wanted(meta):
+                    return meta.id
+            await asyncio.sleep(0.05)
+
+
+async def _settled(stage: Stage) -> None:
+    """Until every play that is recorded is done."""
+    expected = sum(play.verdict is not None for play in stage.plays)
+    async with asyncio.timeout(DEADLINE_S):
+        while sum(meta.state is State.DONE for meta in _rows(stage)) < expected:
             await asyncio.sleep(0.05)
 
 
@@ -92,13 +104,6 @@ def _rows(stage: Stage) -> list[RecordMeta]:
         return reader.records()
     finally:
         reader.close()
-
-
-async def _pick(pilot: Pilot[None], stage: Stage, wanted: Callable[[RecordMeta], bool]) -> None:
-    """Move the cursor to the first row that is wanted, from the top."""
-    place = next(n for n, meta in enumerate(_rows(stage)) if wanted(meta))
-    await pilot.press("g", *(["j"] * place))
-    await pilot.pause(0.5)
 
 
 async def _shoot(pilot: Pilot[None], path: Path, chromium: str) -> None:
