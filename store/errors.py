@@ -9,8 +9,6 @@ Builtins first: OSError from the file system is let through below this line only
 inside the store; at the contract it becomes StoreUnavailable.
 """
 
-from pathlib import Path
-
 
 class StoreError(Exception):
     """The base: `str()` is one line fit for stderr."""
@@ -31,12 +29,12 @@ class BodyMissing(StoreError):
 _DAMAGED = ("malformed", "file is not a database", "no such table", "no such column", "disk image")
 
 
-def unusable(database: Path, exc: Exception) -> StoreUnavailable:
-    """What SQLite says of a database, with what to do where it is damaged."""
+def unusable(database: object, exc: Exception) -> StoreUnavailable:
+    """What SQLite says of a database (its path), with what to do where it is damaged."""
     text = " ".join(str(exc).split())
     if not any(sign in text for sign in _DAMAGED):
         return StoreUnavailable(f"{database}: {text}.")
-    if database.name == "index.db":
+    if str(database).endswith("index.db"):
         return StoreUnavailable(
             f"{database}: {text}; `flowtap rebuild` makes the index anew from the segments."
         )

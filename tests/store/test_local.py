@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -330,11 +332,19 @@ def test_a_store_can_be_copied_whole(
 def test_opening_a_store_again_and_again_disturbs_no_writer(
     store: LocalStore, reader: LocalReader, key: Key, root: Path
 ) -> None:
-    """What a sweeper does in the proxy's process: SQLite's locks there must outlive it."""
+    """What a sweeper does in the proxy's process: SQLite's locks there must outlive it.
+
+    Without them another process takes itself for the last one, and takes the log away.
+    """
+    code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM records').fetchall(); c.close()"
+    wal = root / "index.db-wal"
     with writing(store) as writer:
-        for _ in range(10):
+        for _ in range(3):
             one = record(writer, key).id
             LocalStore(root).close()
             done(reader, one)
-    assert 10 == len(reader.records())
+            inode = wal.stat().st_ino
+            subprocess.run([sys.executable, "-c", code, str(root / "index.db")], check=True)  # noqa: S603
+            assert inode == wal.stat().st_ino
+    assert 3 == len(reader.records())
     assert 0 == Layout(root).index.with_name("index.db-wal").stat().st_size
