@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, though nobody changes one: freezing triples the price of building it (0.3 to 0.9 µs),
+# and one is built for every event, of which a fold as a whole may cost 5 µs.
+@dataclass(slots=True, unsafe_hash=True)
 class Event:
-    """What one frame of a stream said, and when its last byte arrived."""
+    """What one frame of a stream said, and when its last byte arrived. A value, not to be changed."""
 
     at_ms: int
     """Milliseconds since the request began."""

@@ -111,7 +111,8 @@ class MessagesCollector(Collector):
         self._blocks.append(block)
 
     def _block_delta(self, data: dict[str, Any]) -> None:
-        if not self._started("content_block_delta"):
+        if self._message is None:
+            self._started("content_block_delta")
             return
         index = data.get("index")
         block = self._open.get(index) if type(index) is int else None

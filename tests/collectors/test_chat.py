@@ -585,6 +585,34 @@ def test_nothing_to_fold(events: list[Any], error: str) -> None:
     assert (None, error, True) == (outcome.result, outcome.error, outcome.truncated)
 
 
+@pytest.mark.parametrize(
+    ("delta", "message", "warning"),
+    [
+        ({"annotations": 7}, {"content": None}, "annotations that is no list"),
+        ({"reasoning_details": 7}, {"content": None}, "reasoning_details that is no list"),
+        ({"reasoning_details": [7]}, {"reasoning_details": [7], "content": None}, None),
+        ({"reasoning_items": 7}, {"content": None}, "reasoning_items that is no list"),
+        ({"function_call": 7}, {"content": None}, "function_call that is no object"),
+        ({"function_call": {"x": 1}}, {"function_call": {"x": 1}, "content": None}, None),
+        ({"reasoning": 7}, {"reasoning": 7, "content": None}, None),
+        ({"content": [7]}, {"content": []}, "a part of the content that is no object"),
+        (
+            {"content": [{"type": "thinking", "thinking": [7]}]},
+            {"content": [{"type": "thinking", "thinking": [7]}]},
+            None,
+        ),
+    ],
+)
+def test_odd_shapes_of_known_fields(
+    delta: dict[str, Any], message: dict[str, Any], warning: str | None
+) -> None:
+    """Kept as they are or warned of, never raised."""
+    outcome = folded(LlmProtocol.CHAT, [says(**delta), *END])
+    assert outcome.result is not None
+    assert message == outcome.result["choices"][0]["message"]
+    assert warned(outcome, warning), outcome.warnings
+
+
 def test_a_chunk_without_choices_keeps_its_other_fields() -> None:
     outcome = folded(LlmProtocol.CHAT, [{"id": "c9", "extra": 1}, says(content="a"), *END])
     assert outcome.result is not None

@@ -70,6 +70,12 @@ def test_arrival_in_every_framing() -> None:
         assert [9] == [event.at_ms for event in reader.feed(9, second)]
 
 
+def test_bad_bytes_in_a_json_framing_are_noted() -> None:
+    reader = EventReader("application/x-ndjson")
+    assert ['{"a":"\ufffd"}'] == [event.data for event in reader.feed(0, b'{"a":"\xff"}\n')]
+    assert ("some bytes are not UTF-8 and show as \ufffd",) == reader.notes
+
+
 def test_what_could_not_be_read_is_noted() -> None:
     reader = EventReader("text/event-stream", "gzip")
     reader.feed(0, gzip.compress(b": k\ndata: \xff\n\ndata: cut")[:-8])

@@ -302,6 +302,17 @@ CONTENT = [
         [HI],
         warning="without a delta",
     ),
+    Row(
+        "a start without its block",
+        [start(), {"type": "content_block_start", "index": 0}, END],
+        [{}],
+        warning="content_block_start without a block",
+    ),
+    Row(
+        "unknown fields of a known delta",
+        [start(), *text()[:1], delta(0, "text_delta", text="Hi", mood="glad"), stop(0), END],
+        [{**HI, "mood": "glad"}],
+    ),
     Row("never stopped", [start(), *text()[:2], END], [HI], warning="a block never stopped"),
     Row("cut", [start(), *text()[:2]], [HI], truncated=True),
     Row("cut after its stop reason", [start(), *text(), ends()], [HI], truncated=True),
