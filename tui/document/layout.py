@@ -8,7 +8,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain, repeat
 
 from tui.document import wrap
 from tui.document.lines import Block, Section
@@ -37,10 +37,15 @@ def _hang(block: Block, text: str) -> int:
     return block.hang if block.words else block.hang + len(text) - len(text.lstrip(" "))
 
 
-def _count(block: Block, text: str, room: int) -> int:
-    if len(text) <= room and text.isascii():
-        return 1
-    return wrap.count(text, room, _hang(block, text), words=block.words)
+def _heights(block: Block, texts: Sequence[str], room: int) -> list[int]:
+    """The rows of each line. Most lines fit: that is told without a call, of half a million."""
+    words, half = block.words, room // 2
+    return [
+        1
+        if len(text) <= half or (len(text) <= room and text.isascii())
+        else wrap.count(text, room, _hang(block, text), words=words)
+        for text in texts
+    ]
 
 
 class _Measured:
@@ -58,13 +63,14 @@ class _Measured:
         keep = old.same(self) if old is not None else 0
         if keep and old is not None and old.starts is not None:
             starts = old.starts[: keep + 1]
-            for text in texts[keep:]:
-                starts.append(starts[-1] + _count(block, text, room))
+            for height in _heights(block, texts[keep:], room):
+                starts.append(starts[-1] + height)
             self.starts, self.total = starts, starts[-1]
-        elif any(len(text) > room or not text.isascii() for text in texts[keep:]):
-            heights = (_count(block, text, room) for text in texts)
-            self.starts = array("L", accumulate(heights, initial=0))
-            self.total = self.starts[-1]
+        else:
+            heights = _heights(block, texts[keep:], room)
+            if max(heights, default=1) > 1:
+                self.starts = array("L", accumulate(chain(repeat(1, keep), heights), initial=0))
+                self.total = self.starts[-1]
 
     def same(self, new: "_Measured") -> int:
         """How many lines from the first on are the very same in the new measure."""

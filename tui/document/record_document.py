@@ -31,6 +31,9 @@ LARGE = 256 * 1024
 """Bytes from which a body is shown raw first: below, formatting takes a frame or less."""
 
 
+_AS_IT_CAME = "as it came"
+
+
 class RecordDocument:
     """What the detail shows of one record."""
 
@@ -65,6 +68,18 @@ class RecordDocument:
         for number in BODIES:
             if len(self._wire(number)) <= LARGE:
                 self.build(number, self.view[number])
+            else:
+                self._as_it_came(number)
+
+    def _as_it_came(self, number: int) -> None:
+        """What stands there until a large body's view is made."""
+        content = self._contents.get(number)
+        key = (number, _AS_IT_CAME, False)
+        if content is None or content.text is None or content.masks:
+            # A text with the credential in it is not shown before it was masked.
+            self._blocks[key] = [dim("Formatting…")]
+        else:
+            self._blocks[key] = [TextBlock(escape_lines(content.text), plain)]
 
     def _open_stream(self, record: Record) -> None:
         assert record.response is not None  # noqa: S101
@@ -231,7 +246,7 @@ class RecordDocument:
         views, view = self.views(number), self.view[number]
         blocks = self._blocks.get(self._key(number, view))
         if blocks is None:
-            blocks = self._fallback(number)
+            blocks = self._blocks.get((number, _AS_IT_CAME, False)) or [dim("Formatting…")]
         labels = {name: name for name in views}
         if EVENTS in labels and self.stream is not None:
             labels[EVENTS] = f"events {show.thousands(len(self.stream.events))}"
@@ -244,17 +259,6 @@ class RecordDocument:
             view=labels[view] if several else "",
             blocks=blocks,
         )
-
-    def _fallback(self, number: int) -> list[Block]:
-        """What stands there until the wanted view is made: the text as it is, else a word."""
-        content = self._contents.get(number)
-        if content is None or content.text is None or content.masks:
-            # A text with the credential in it is not shown before it was masked.
-            return [dim("Formatting…")]
-        key = (number, "as it came", False)
-        if key not in self._blocks:
-            self._blocks[key] = [TextBlock(escape_lines(content.text), plain)]
-        return self._blocks[key]
 
     def _request_right(self) -> tuple[str, ...]:
         content = self._contents[REQUEST_BODY]

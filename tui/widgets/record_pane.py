@@ -91,6 +91,7 @@ class RecordPane(Vertical):
         self._worker: Worker[None] | None = None
         self._document: RecordDocument | None = None
         self._notice = ""
+        self._offered = (False, 0)
         self.record_id: str | None = None
         self.title = ""
         """Where the record stands, for the bar's right end."""
@@ -285,10 +286,14 @@ class RecordPane(Vertical):
         self._bar()
 
     def on_document_view_cursor_moved(self, message: DocumentView.CursorMoved) -> None:
-        """The hint belongs to the row."""
+        """The hint and the keys belong to the row."""
         message.stop()
         self._hint()
-        self.refresh_bindings()
+        place = self.view.place
+        offered = (self._maskable() is not None, place.section if place is not None else 0)
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
 
     def on_document_view_activated(self, message: DocumentView.Activated) -> None:
         """A click on a masked row reveals it."""

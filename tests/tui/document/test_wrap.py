@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tui.document.wrap import count, rows
+from tui.document.wrap import GIANT, count, rows
 
 
 def cut(text: str, offsets: list[int]) -> list[str]:
@@ -49,3 +49,26 @@ def test_no_row_is_wider_than_the_view_and_nothing_is_lost(
     assert offsets == sorted(set(offsets))
     # A blank at the break may hang over the edge, as in any editor.
     assert all(cell_len(piece.rstrip()) <= width for piece in pieces)
+
+
+def test_a_giant_line_is_cut_without_being_walked() -> None:
+    text = "日" + "x" * GIANT
+    pieces = cut(text, rows(text, 80))
+
+    assert text == "".join(pieces)
+    assert len(pieces) == count(text, 80)
+    assert {40} == {len(piece) for piece in pieces[:-1]}
+
+
+def test_the_runs_are_as_wide_as_they_are_said_to_be() -> None:
+    from tui.document.wrap import _RUN
+
+    odd = []
+    for code in range(0x20, 0x20000):
+        char = chr(code)
+        match = _RUN.match(char)
+        if match is not None and match.lastgroup is not None:
+            said = 1 if match["narrow"] else 2
+            if said != cell_len(char):
+                odd.append(hex(code))
+    assert [] == odd
