@@ -106,7 +106,7 @@ async def test_space_shows_one_row_and_it_is_forgotten_with_the_record() -> None
         await ui.shows(mask(SECRET))
         assert SECRET not in ui.text()
         await ui.press("j", "j")
-        await ui.shows("space shows")
+        await ui.shows("␣ show")
         await ui.press("space")
         await ui.shows(SECRET)
         await ui.press("right_square_bracket")

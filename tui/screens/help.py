@@ -53,7 +53,7 @@ def bindings_of(widget: type, *more: type) -> list[tuple[str, str]]:
     for one in bound:
         if isinstance(one, Binding):
             keys = [_NAMES.get(key, key) for key in one.key.split(",")]
-            known = found.setdefault(one.action, ([], one.description))
+            known = found.setdefault(one.action, ([], one.tooltip or one.description))
             known[0].extend(keys)
     return [(" ".join(keys), said) for keys, said in found.values()]
 

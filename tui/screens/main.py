@@ -41,18 +41,39 @@ class MainScreen(FollowedScreen):
     """The product's one screen; what else there is opens over it."""
 
     BINDINGS = [
-        Binding("f", "follow", "follow", id="main.follow"),
-        Binding("space", "pause", "pause", key_display="space", id="main.pause"),
-        Binding("K", "next_key", "key", id="main.next_key"),
+        Binding(
+            "f", "follow", "follow", tooltip="stay at the newest record, or not", id="main.follow"
+        ),
+        Binding(
+            "space",
+            "pause",
+            "pause",
+            key_display="space",
+            tooltip="hold the list still, or go on",
+            id="main.pause",
+        ),
+        Binding("K", "next_key", "key", tooltip="next key's records", id="main.next_key"),
         Binding("ctrl+k", "pick_key", "choose a key", show=False, id="main.pick_key"),
         Binding("left_square_bracket", "record(-1)", "newer record", show=False, id="main.newer"),
         Binding("right_square_bracket", "record(1)", "older record", show=False, id="main.older"),
-        Binding("tab,shift+tab", "other_pane", "pane", show=False, id="main.other_pane"),
-        Binding("z", "zoom", "zoom", id="main.zoom"),
-        Binding("y", "copy_lines", "copy", id="main.copy"),
-        Binding("Y", "copy_link", "copy link", show=False, id="main.copy_link"),
+        Binding("tab,shift+tab", "other_pane", "other pane", show=False, id="main.other_pane"),
+        Binding("z", "zoom", "zoom", tooltip="this pane alone, or both", id="main.zoom"),
+        Binding(
+            "y",
+            "copy_lines",
+            "copy",
+            tooltip="copy the command that opens this record",
+            id="main.copy",
+        ),
+        Binding(
+            "Y",
+            "copy_link",
+            "copy the command that opens this record",
+            show=False,
+            id="main.copy_link",
+        ),
         Binding("question_mark,f1", "help", "help", key_display="?", id="main.help"),
-        Binding("q", "leave", "quit", show=False, id="main.leave"),
+        Binding("q", "leave", "back, or quit", show=False, id="main.leave"),
     ]
 
     # -- selecting and opening ---------------------------------------------------------------------

@@ -43,12 +43,36 @@ class RecordPane(Vertical):
     BINDINGS = [
         Binding("escape,h", "back", "back", key_display="esc", id="detail.back"),
         Binding("left", "back", "back", show=False, id="detail.out"),
-        Binding("e", "events", "events", id="detail.events"),
-        Binding("c", "cycle", "json", id="detail.cycle"),
-        Binding("r", "raw", "raw", id="detail.raw"),
-        Binding("space", "reveal", "show", key_display="space", id="detail.reveal"),
-        Binding("X", "reveal_section", "show all", show=False, id="detail.reveal_section"),
-        Binding("y", "copy", "copy", id="detail.copy"),
+        Binding(
+            "e", "events", "events", tooltip="events, or the collected answer", id="detail.events"
+        ),
+        Binding(
+            "c",
+            "cycle",
+            "json",
+            tooltip="the collected answer as JSON, or to read",
+            id="detail.cycle",
+        ),
+        Binding("r", "raw", "raw", tooltip="the bytes as they are, or formatted", id="detail.raw"),
+        Binding(
+            "space",
+            "reveal",
+            "show",
+            key_display="space",
+            tooltip="show or hide the secret in this row",
+            id="detail.reveal",
+        ),
+        Binding(
+            "X",
+            "reveal_section",
+            "show all",
+            show=False,
+            tooltip="show or hide every secret of this section",
+            id="detail.reveal_section",
+        ),
+        Binding(
+            "y", "copy", "copy", tooltip="copy this header row, or this section", id="detail.copy"
+        ),
     ]
 
     class Back(Message):
@@ -317,7 +341,7 @@ class RecordPane(Vertical):
         hint = ""
         if found is not None:
             rows, row = found
-            hint = "space hides" if row in rows.revealed else "space shows"
+            hint = "␣ hide" if row in rows.revealed else "␣ show"
         if self.view.hint != hint:
             self.view.hint = hint
             self.view.refresh()
