@@ -31,6 +31,9 @@ PROXIES_S = 1.0
 COUNTS_S = 2.0
 """Between two counts at most: counting walks the key's rows."""
 
+SIZES_S = 0.5
+"""Between two looks at how far what is in flight has grown."""
+
 BURST = 10
 """Pages of news taken in one round; more than that is read as a list again."""
 
@@ -167,6 +170,8 @@ class Follow:
         self._began = False
         self._wake = asyncio.Event()
         self._proxies_due = 0.0
+        self._sizes_due = 0.0
+        self._sizes: dict[str, int] = {}
         self._counts_due = 0.0
         self._count_wanted = True
         self._counting: asyncio.Task[None] | None = None
@@ -208,9 +213,13 @@ class Follow:
         seen, key_id, sight = self._seen, self._key_id, self._sight()
         now = asyncio.get_running_loop().time()
         proxies = now >= self._proxies_due
+        if now < self._sizes_due:
+            sight = Sight(sight.oldest)
         found = await self._source.read(lambda reader: _look(reader, seen, key_id, sight, proxies))
         if proxies:
             self._proxies_due = now + 10 * self._interval_s * PROXIES_S
+        if sight.flying:
+            self._sizes_due = now + 10 * self._interval_s * SIZES_S
         if self._seen is not seen:
             # Another key was chosen while this was read.
             return
@@ -231,7 +240,8 @@ class Follow:
             self._post(NewsArrived(key_id, found.news))
         if found.proxies is not None:
             self._post(ProxiesRead(found.proxies))
-        if found.sizes is not None:
+        if found.sizes is not None and found.sizes != self._sizes:
+            self._sizes = found.sizes
             self._post(BytesRead(found.sizes))
         if found.rows is not None or found.news:
             self._count_wanted = True

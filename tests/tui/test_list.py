@@ -322,6 +322,7 @@ async def test_an_empty_store_says_why_and_what_to_do() -> None:
 @pytest.mark.check(124)
 async def test_a_click_selects_and_a_second_one_opens() -> None:
     async with opened(plain(9), NARROW) as ui:
+        await ui.shows("↵ open")
         await ui.pilot.click(ui.main.rows, offset=(10, 5))
         await ui.until(lambda: ui.main.rows.cursor_id == record_id(7))
         assert not ui.main.in_detail

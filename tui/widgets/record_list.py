@@ -259,6 +259,8 @@ class RecordList(ScrollView, can_focus=True):
 
     def _select(self, record_id: str | None) -> None:
         if record_id != self.cursor_id:
+            if record_id is None or self.cursor_id is None:
+                self.refresh_bindings()  # there is something to open, or nothing more
             self.cursor_id = record_id
             self.post_message(self.Selected(record_id))
             self.refresh()

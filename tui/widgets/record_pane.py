@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 LIVE_S = 0.1
 """Between two looks at a record in flight."""
 
+QUIET = 50
+"""Looks without news after which a record in flight is looked at less often: it waits, too."""
+
 SLOW_S = 0.3
 """A load that takes longer says so."""
 
@@ -177,9 +180,11 @@ class RecordPane(Vertical):
         try:
             loaded = await self._opened(token, record_id)
             self.post_message(self.Arrived(token, loaded))
+            quiet = 0
             while loaded is not None and loaded.live:
-                await asyncio.sleep(self._live_s)
+                await asyncio.sleep(self._live_s * (1 if quiet < QUIET else 5))
                 now = await self._source.read(loaded.step)
+                quiet = 0 if now is not loaded or loaded.grew else quiet + 1
                 if now is not loaded:
                     loaded = now
                     self.post_message(self.Arrived(token, loaded))
