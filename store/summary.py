@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from collectors import facts
 from collectors.encoding import Decoder
 from collectors.protocol import LlmProtocol, is_streamed
+from store.masks import credentials, mask_all
 from store.record import (
     RecordMeta,
     RequestHead,
@@ -259,4 +260,8 @@ def _error(
     if text is None and status is not None and status >= 400:
         reason = seen.response.reason if seen.response else ""
         text = f"HTTP {status} {reason}".strip()
-    return None if text is None else one_line(text)
+    if text is None:
+        return None
+    # An upstream that refuses a key quotes it; a list shows this line and has no headers to mask by.
+    secrets = credentials(seen.request.headers, seen.request.path)
+    return one_line(mask_all(text, secrets))

@@ -15,8 +15,8 @@ from collectors.outcome import Outcome
 from collectors.protocol import LlmProtocol, is_streamed, sniff
 from collectors.registry import fold, fold_body
 from collectors.upstream import upstream_of
+from store.masks import credentials, mask_all, mask_header, mask_path
 from store.record import Body, Headers, Record, RecordMeta, header
-from tui.format import credentials, mask_all, mask_header, mask_path
 
 
 def meta_json(

@@ -9,21 +9,10 @@ from typing import Any
 
 from collectors.outcome import Outcome
 from collectors.protocol import LlmProtocol
+from store.masks import credentials, mask_all, mask_header, mask_path
 from store.record import Headers, Record, RecordMeta, State
 from tui.document.content import base64_lines, read
-from tui.format import (
-    age,
-    badge,
-    credentials,
-    duration,
-    exact_time,
-    failure,
-    mask_all,
-    mask_header,
-    mask_path,
-    size_column,
-    tokens_column,
-)
+from tui.format import age, badge, duration, exact_time, failure, size_column, tokens_column
 from tui.record_json import events_of, masked_bytes, outcome_of
 from tui.safe_text import escape, escape_lines, fit
 

@@ -67,3 +67,27 @@ def test_how_it_ended(
         row.completed_ms,
     )
     assert (9 if body else None) == row.ttft_ms
+
+
+@pytest.mark.check(128)
+def test_an_error_that_quotes_the_key_does_not_tell_it() -> None:
+    """A list shows the error and has no request headers to know the key by."""
+    refused = b'{"error":{"message":"Incorrect API key provided: sk-ant-test-0000."}}'
+    seen = Observed(
+        ID,
+        "k",
+        0,
+        9,
+        request_head(),
+        "chat",
+        response_head(401, JSON),
+        Transport.COMPLETE,
+        None,
+        lost_bytes=0,
+    )
+
+    error = summarize(seen, [], [(5, refused)]).error
+
+    assert error is not None
+    assert error.startswith("Incorrect API key provided: ••••")
+    assert "sk-ant-test-0000" not in error

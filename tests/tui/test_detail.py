@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from store.errors import BodyMissing
+from store.masks import mask
 from store.record import State, Verdict
 from tests.tui.builders import LIVE, SECRET, meta, record, record_id
 from tests.tui.driving import NARROW, TWO, Driver, opened
@@ -14,7 +15,6 @@ from tests.tui.fakes import FakeStore
 from tests.tui.scenes import ANSWER, flying, landed, message_events, streamed
 from tui.document.layout import HEADING
 from tui.document.response import TRUNCATED
-from tui.format import mask
 
 
 def one(**changes: Any) -> FakeStore:

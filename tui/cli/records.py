@@ -157,7 +157,7 @@ class _Printer:
         words = tuple(_SECRET_LIKE.findall(meta.error or ""))
         if not words:
             return ()
-        from tui.format import credentials
+        from store.masks import credentials
 
         try:
             record = self._reader.get(meta.id)

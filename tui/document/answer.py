@@ -19,9 +19,10 @@ from collectors.json_view import (
     parse,
 )
 from collectors.protocol import LlmProtocol
+from store.masks import mask_all
 from tui.document.json_text import highlight, pretty
 from tui.document.lines import Block, Line, Span, SpanBlock, TextBlock, plain, toned
-from tui.format import mask_all, size
+from tui.format import size
 from tui.safe_text import escape, escape_lines
 
 ARGUMENTS = 100

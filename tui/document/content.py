@@ -7,8 +7,9 @@ import base64
 from dataclasses import dataclass, field
 
 from collectors.encoding import decode_body
+from store.masks import mask_all
 from store.record import Headers, header
-from tui.format import mask_all, size
+from tui.format import size
 
 BASE64_LINE = 76
 """Characters a line, as MIME has it."""

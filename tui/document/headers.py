@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from store.masks import mask_header
 from store.record import Headers
 from tui.document.lines import Line, Span
 from tui.document.lines import cut as cut_line
-from tui.format import mask_header
 from tui.safe_text import escape
 
 _LONGEST_NAME = 28

@@ -7,6 +7,7 @@ yet are shown raw until `build` made them. What is revealed dies with the docume
 from collections.abc import Sequence
 
 from collectors.protocol import is_streamed
+from store import masks
 from store.record import Record, header
 from tui import format as show
 from tui.document import answer, json_text, response
@@ -42,7 +43,7 @@ class RecordDocument:
         self.record = record
         self.meta = record.meta
         self.live = live
-        self.secrets = show.credentials(record.request.headers, record.request.path)
+        self.secrets = masks.credentials(record.request.headers, record.request.path)
         self.request_headers = HeaderBlock(record.request.headers, self.secrets)
         self.response_headers: HeaderBlock | None = None
         self.stream: Stream | None = None
@@ -83,7 +84,7 @@ class RecordDocument:
 
     def _open_stream(self, record: Record) -> None:
         assert record.response is not None  # noqa: S101
-        where = f"{self.meta.method} {show.mask_path(self.meta.path)}"
+        where = f"{self.meta.method} {masks.mask_path(self.meta.path)}"
         protocol = response.protocol_of(self.meta)
         self.stream = Stream(protocol, record.response.headers, where)
         self.stream.feed(record.response_body.chunks())
@@ -194,8 +195,8 @@ class RecordDocument:
             return [*made, TextBlock(base64_lines(content.data), plain)]
         text = content.text
         if view == JSON and (pretty := json_text.pretty_text(text)) is not None:
-            return [*made, json_text.block(show.mask_all(pretty, secrets))]
-        return [*made, TextBlock(escape_lines(show.mask_all(text, secrets)), plain)]
+            return [*made, json_text.block(masks.mask_all(pretty, secrets))]
+        return [*made, TextBlock(escape_lines(masks.mask_all(text, secrets)), plain)]
 
     # -- sections ------------------------------------------------------------------------------
 
@@ -212,7 +213,7 @@ class RecordDocument:
         request = self.record.request
         default = {"http": 80, "https": 443}.get(request.scheme)
         port = "" if request.port == default else f":{request.port}"
-        url = escape(f"{request.scheme}://{request.host}{port}{show.mask_path(request.path)}")
+        url = escape(f"{request.scheme}://{request.host}{port}{masks.mask_path(request.path)}")
         method = escape(request.method)
         about = Line(
             f"{method} {url}",
@@ -304,7 +305,7 @@ class RecordDocument:
         if self.reveals(number):
             return text, 0
         found = sum(secret in text for secret in self.secrets)
-        return show.mask_all(text, self.secrets), found
+        return masks.mask_all(text, self.secrets), found
 
     def _copied_body(self, number: int) -> str:
         view = self.view[number]

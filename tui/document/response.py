@@ -14,10 +14,10 @@ from collectors.json_view import INVALID, parse
 from collectors.outcome import Outcome
 from collectors.protocol import LlmProtocol
 from collectors.registry import new_collector
+from store.masks import mask_all
 from store.record import Headers, RecordMeta, header
 from tui.document import answer, json_text
 from tui.document.lines import Block, Line, Span, SpanBlock, TextBlock, plain
-from tui.format import mask_all
 from tui.safe_text import escape, escape_lines
 
 TRUNCATED = "Stream truncated — terminal frame missing. Showing best-effort accumulated state."

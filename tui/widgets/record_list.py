@@ -18,6 +18,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from collectors.upstream import upstream_of
+from store import masks
 from store.record import RecordMeta, State
 from tui import format as show
 from tui.feed import Feed
@@ -341,7 +342,7 @@ class RecordList(ScrollView, can_focus=True):
     def _second(self, row: RecordMeta, width: int) -> list[tuple[str, Style]]:
         metrics = self._metrics(row, width)
         room = width - len(_INDENT) - len(metrics) - 1
-        path = escape(show.mask_path(row.path))
+        path = escape(masks.mask_path(row.path))
         reason = escape(show.failure(row))
         parts: list[tuple[str, Style]] = [(_INDENT, Style())]
         if reason:

@@ -2,9 +2,9 @@
 
 import pytest
 
+from store.masks import mask
 from tests.tui.builders import SECRET
 from tui.document.headers import HeaderBlock
-from tui.format import mask
 
 HEADERS = (
     (b"Host", b"api.test"),

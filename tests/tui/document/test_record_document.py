@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from collectors.protocol import LlmProtocol
+from store.masks import mask
 from store.record import Headers, State, Verdict
 from tests.tui.builders import LIVE, SECRET, STREAM_HEADERS, body, meta, record
 from tests.tui.scenes import ANSWER, message_events, streamed
@@ -14,7 +15,6 @@ from tui.document import answer, response
 from tui.document.lines import Section
 from tui.document.names import COLLECTED, EVENTS, JSON, RAW, RESPONSE_BODY
 from tui.document.record_document import LARGE, RecordDocument
-from tui.format import mask
 
 JSON_HEADERS: Headers = ((b"content-type", b"application/json"),)
 
