@@ -173,6 +173,15 @@ async def test_the_next_record_opens_at_the_section_that_was_read() -> None:
         assert "4 RESPONSE BODY" in ui.lines()[2]
 
 
+@pytest.mark.parametrize("size", [NARROW, TWO])
+async def test_a_number_opens_a_section_straight_from_the_list(size: tuple[int, int]) -> None:
+    async with opened(one(), size) as ui:
+        await ui.press("4")
+        await ui.until(lambda: "4 RESPONSE BODY" in ui.lines()[2])
+        await ui.shows("Fixed in store/sweep.py:41.")
+        assert ui.main.in_detail
+
+
 @pytest.mark.check(126)
 async def test_a_quick_switch_never_shows_the_first_record() -> None:
     store = FakeStore()

@@ -72,6 +72,16 @@ class MainScreen(FollowedScreen):
             show=False,
             id="main.copy_link",
         ),
+        *(
+            Binding(
+                str(n),
+                f"open_at({n - 1})",
+                f"open at section {n}",
+                show=False,
+                id=f"main.section_{n}",
+            )
+            for n in range(1, 5)
+        ),
         Binding("question_mark,f1", "help", "help", key_display="?", id="main.help"),
         Binding("q", "leave", "back, or quit", show=False, id="main.leave"),
     ]
@@ -164,6 +174,12 @@ class MainScreen(FollowedScreen):
         if self.rows.cursor_id is not None:
             self.detail.open(self.rows.cursor_id)
         self._place()
+
+    def action_open_at(self, section: int) -> None:
+        """Straight from the list into a section of the record under the cursor."""
+        self.on_record_list_opened()
+        if self.in_detail:
+            self.detail.view.go_to(section)
 
     def action_other_pane(self) -> None:
         """To the list or to the detail."""
