@@ -52,7 +52,7 @@ class Kind(IntEnum):
     RESPONSE_HEAD = 5
     RESPONSE = 6
     END = 7
-    """Of a part: the exchange is over; JSON: transport, error."""
+    """Of a part: the exchange is over; JSON: transport, error, lost_bytes."""
     REQUEST_ARRIVALS = 8
     """Of a segment: when the chunks arrived, see `pack_arrivals`."""
     RESPONSE_ARRIVALS = 9

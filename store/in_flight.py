@@ -31,8 +31,12 @@ class Exchange:
     """(at_ms, transport, error)"""
     row_due: bool = True
     """Something its row in flight shows has changed."""
+    stopped: bool = False
+    """The disk refused something of its bodies: nothing after it is kept either."""
     dropped: int = 0
-    """Bytes of its bodies the disk refused."""
+    """Bytes of its bodies that were not kept for that."""
+    counted: int = 0
+    """How many of its lost bytes the status has been told of."""
     parked: bool = False
     """It has ended, and its part says so."""
     discarded: bool = False
@@ -50,7 +54,10 @@ class Exchange:
 
     def take(self, call: Call, at_ms: int, value: Any) -> None:
         """Take in one call of the loop's."""
-        if call == Call.RESPONSE:
+        if self.stopped and call in (Call.REQUEST, Call.RESPONSE):
+            # It was in the queue already when the disk refused what came before it.
+            self.dropped += len(value)
+        elif call == Call.RESPONSE:
             self.pending.append((Kind.RESPONSE, at_ms, value))
         elif call == Call.REQUEST:
             self.pending.append((Kind.REQUEST, at_ms, value))
@@ -151,7 +158,9 @@ class InFlight:
         if exchange.end is None or exchange.parked:
             return
         at_ms, transport, error = exchange.end
-        end = pack_json({"transport": str(transport), "error": error})
+        end = pack_json(
+            {"transport": str(transport), "error": error, "lost_bytes": exchange.lost_bytes}
+        )
         exchange.pending.append((Kind.END, at_ms, end))
         try:
             self.write_part(exchange)
@@ -160,13 +169,12 @@ class InFlight:
             raise
         exchange.parked = True
 
-    def give_up(self, exchange: Exchange) -> int:
-        """The disk refuses: drop the pending chunks rather than pile them up; returns their bytes."""
-        lost = exchange.waiting_bytes
+    def give_up(self, exchange: Exchange) -> None:
+        """The disk refuses: drop the pending chunks rather than pile them up, and all that come after."""
+        exchange.dropped += exchange.waiting_bytes
         exchange.pending = [piece for piece in exchange.pending if piece[0] not in _CHUNKS]
+        exchange.stopped = True
         exchange.recording.stop()
-        exchange.dropped += lost
-        return lost
 
     def part_is_gone(self, exchange: Exchange) -> bool:
         """A purge from another process took the part away."""

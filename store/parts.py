@@ -111,6 +111,8 @@ class PartReading:
         self.request_ended = False
         self.end: tuple[int, Transport, str | None] | None = None
         """(at_ms, transport, error) of the END frame."""
+        self.lost_bytes = 0
+        """What its writer could not keep, as far as it came to say so."""
         self.last_at_ms = 0
         self.request_bytes = 0
         self.response_bytes = 0
@@ -140,6 +142,7 @@ class PartReading:
             self.response = response_from_json(value)
         elif frame.kind == Kind.END:
             self.end = (frame.aux, Transport(value["transport"]), value["error"])
+            self.lost_bytes = int(value.get("lost_bytes", 0))
 
 
 class PartChunks:

@@ -324,7 +324,7 @@ def _to_record(
             response=reading.response,
             transport=transport,
             error=error,
-            lost_bytes=0,
+            lost_bytes=reading.lost_bytes,
         ),
         *chunks,
     )

@@ -9,9 +9,17 @@ from dataclasses import dataclass
 
 from collectors import facts
 from collectors.encoding import Decoder
-from collectors.protocol import LlmProtocol, is_streamed
+from collectors.protocol import (
+    JSON,
+    WEBSOCKET,
+    LlmProtocol,
+    asks_for_websocket,
+    framing_of,
+    is_streamed,
+)
 from store.masks import credentials, mask_all
 from store.record import (
+    Headers,
     RecordMeta,
     RequestHead,
     ResponseHead,
@@ -88,24 +96,29 @@ def summarize(
     response_chunks: Iterable[tuple[int, bytes]],
 ) -> RecordMeta:
     """The finished record's row; each chunk source is read once."""
-    request_ends, request_bytes = _pass(request_chunks, _decoder(seen.request.headers))
+    request_ends, request_bytes = _pass(request_chunks, seen.request.headers)
     ttft_ms: int | None = None
     ends = Ends()
     response_bytes = 0
     response = seen.response
-    decoder = _decoder(response.headers if response else ())
+    status = None if response is None else response.status
+    content_type = _content_type(response)
+    # Each chunk of a WebSocket's turn is a message: read one a line they are JSON values, whose
+    # bounds can be found from the middle.
+    messages = framing_of(content_type, status) == WEBSOCKET
+    decoder = _decoder(response.headers if response and not messages else ())
     for at_ms, data in response_chunks:
         if ttft_ms is None:
             ttft_ms = at_ms
         response_bytes += len(data)
         ends.feed(decoder.feed(data))
+        if messages:
+            ends.feed(b"\n")
     ends.feed(decoder.close())
 
-    content_type = _content_type(response)
-    streamed = is_streamed(content_type, seen.request.path)
+    streamed = is_streamed(content_type, seen.request.path, status)
     protocol = _protocol(seen.protocol)
-    told = _facts(protocol, content_type, streamed, ends)
-    status = None if response is None else response.status
+    told = _facts(protocol, JSON if messages else content_type, streamed, ends)
     failed = told.error is not None
     verdict = verdict_of(
         seen.transport,
@@ -157,8 +170,9 @@ def begun(
     request_chunks: Iterable[tuple[int, bytes]],
 ) -> RecordMeta:
     """The row of a record in flight; `request_chunks` empty until the request body is whole."""
-    request_ends, request_bytes = _pass(request_chunks, _decoder(request.headers))
+    request_ends, request_bytes = _pass(request_chunks, request.headers)
     content_type = _content_type(response)
+    status = None if response is None else response.status
     return RecordMeta(
         id=record_id,
         seq=0,
@@ -173,9 +187,9 @@ def begun(
         path=request.path,
         protocol=protocol,
         model=_model(request.path, _protocol(protocol), request_ends),
-        status=None if response is None else response.status,
+        status=status,
         content_type=content_type,
-        streamed=is_streamed(content_type, request.path),
+        streamed=is_streamed(content_type, request.path, status),
         verdict=None,
         transport=None,
         error=None,
@@ -192,17 +206,22 @@ def begun(
     )
 
 
-def _pass(chunks: Iterable[tuple[int, bytes]], decoder: Decoder) -> tuple[Ends, int]:
+def _pass(chunks: Iterable[tuple[int, bytes]], headers: Headers) -> tuple[Ends, int]:
+    """The ends of a request's body, and its size. Of a WebSocket's turn the first message is
+    looked at: it asks, those behind it steer or cancel."""
     ends = Ends()
     size = 0
+    decoder = _decoder(headers)
+    first_only = asks_for_websocket(headers)
     for _, data in chunks:
+        if not (first_only and size):
+            ends.feed(decoder.feed(data))
         size += len(data)
-        ends.feed(decoder.feed(data))
     ends.feed(decoder.close())
     return ends, size
 
 
-def _decoder(headers: tuple[tuple[bytes, bytes], ...]) -> Decoder:
+def _decoder(headers: Headers) -> Decoder:
     value = header(headers, b"content-encoding")
     return Decoder(None if value is None else value.decode("latin-1"), limit=DECODE_LIMIT)
 

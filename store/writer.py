@@ -201,7 +201,8 @@ class LocalWriter:
                 # Purged from another process, and the key may be on again already.
                 self._discard(exchange)
             except Exception as exc:
-                self._status.lost_bytes += self._in_flight.give_up(exchange)
+                self._in_flight.give_up(exchange)
+                self._count_lost(exchange)
                 self._failed(exc)
         self._handover.kept = kept
 
@@ -249,9 +250,13 @@ class LocalWriter:
             self._discard(exchange)
             return True
         self._filing.file(key, exchange, self._in_flight)
-        # What the disk refused was counted when it did.
-        self._status.lost_bytes += exchange.recording.lost
+        self._count_lost(exchange)
         return True
+
+    def _count_lost(self, exchange: Exchange) -> None:
+        lost = exchange.lost_bytes
+        self._status.lost_bytes += lost - exchange.counted
+        exchange.counted = lost
 
     def _park(self, exchange: Exchange) -> None:
         if self._filing.holds(exchange.recording.key_id) and not exchange.discarded:
