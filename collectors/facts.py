@@ -16,6 +16,7 @@ from collectors.aws_event_stream import first_message
 from collectors.collector import Collector
 from collectors.event import Event
 from collectors.framing import EventReader
+from collectors.json_ends import string_from_end, string_from_start
 from collectors.json_view import (
     INVALID,
     as_count,
@@ -127,72 +128,10 @@ def _top_string(body: bytes, key: str) -> str | None:
     """The string under a top-level key of a JSON object."""
     if len(body) <= WHOLE_BODY:
         return _model(get_str(parse_bytes(body), key))
-    found = _scan_forward(body[:HEAD_SCAN], key)
+    found = string_from_start(body[:HEAD_SCAN], key)
     if found is None:
-        found = _scan_backward(body[-TAIL_SCAN:], key)
+        found = string_from_end(body[-TAIL_SCAN:], key)
     return _model(found)
-
-
-# A lone quote, last, is a string that the window cuts: the scan ends there.
-_FORWARD = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]:,]|"', re.DOTALL)
-
-# The same read from its end. A quote that an odd number of backslashes precedes is escaped; read
-# backwards they follow it.
-_BACKWARD = re.compile(rb'"(?:[^"]++|"\\(?:\\\\)*+(?!\\))*+"|[{}\[\]:,]|"', re.DOTALL)
-
-
-def _scan_forward(head: bytes, key: str) -> str | None:
-    """The string under that key of the outermost object, from the object's start."""
-    wanted = json.dumps(key).encode()
-    depth = 0
-    before = last = b""
-    for match in _FORWARD.finditer(head):
-        token = match[0]
-        first = token[0]
-        if first == 0x22:
-            if len(token) == 1:
-                return None
-            if depth == 1 and last == b":" and before == wanted:
-                return _string(token)
-        elif first in b"{[":
-            depth += 1
-        elif first in b"}]":
-            depth -= 1
-            if depth <= 0:
-                return None
-        before, last = last, token
-    return None
-
-
-def _scan_backward(tail: bytes, key: str) -> str | None:
-    """The string under that key of the outermost object, from the object's end backwards."""
-    text = tail.rstrip()
-    if not text.endswith(b"}"):
-        return None
-    wanted = json.dumps(key).encode()[::-1]
-    depth = 0
-    before = last = b""
-    for match in _BACKWARD.finditer(text[::-1]):
-        token = match[0]
-        first = token[0]
-        if first == 0x22:
-            if len(token) == 1:
-                return None
-            if depth == 1 and token == wanted and last == b":" and before[:1] == b'"':
-                return _string(before[::-1])
-        elif first in b"}]":
-            depth += 1
-        elif first in b"{[":
-            depth -= 1
-            if depth <= 0:
-                return None
-        before, last = last, token
-    return None
-
-
-def _string(token: bytes) -> str | None:
-    value = parse(token.decode("utf-8", "replace"))
-    return value if isinstance(value, str) and value else None
 
 
 # Streams

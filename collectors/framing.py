@@ -11,8 +11,16 @@ from collectors.aws_event_stream import PRELUDE, AwsEventStreamFraming, is_prelu
 from collectors.encoding import Decoder
 from collectors.event import Event
 from collectors.json_stream import JsonSplitter
-from collectors.protocol import AWS_EVENT_STREAM, EVENT_STREAM, JSON, NDJSON, media_type
+from collectors.protocol import (
+    AWS_EVENT_STREAM,
+    EVENT_STREAM,
+    JSON,
+    NDJSON,
+    WEBSOCKET,
+    framing_of,
+)
 from collectors.sse import SseParser
+from collectors.websocket import WebSocketFraming
 
 
 class Framing(Protocol):
@@ -160,9 +168,10 @@ FRAMINGS: dict[str, Callable[[], Framing]] = {
     EVENT_STREAM: SseParser,
     AWS_EVENT_STREAM: AwsEventStreamFraming,
     JSON: JsonArrayFraming,
+    WEBSOCKET: WebSocketFraming,
     **dict.fromkeys(NDJSON, NdjsonFraming),
 }
-"""By media type; what is not in it is told by its first bytes."""
+"""By media type, or WEBSOCKET by the status 101; what is not in it is told by its first bytes."""
 
 DECODED_LIMIT = 256 * 2**20
 """Bytes of a decoded stream that are read; the largest answer recorded is 9 MB."""
@@ -176,10 +185,13 @@ class EventReader:
         content_type: str | None,
         content_encoding: str | None = None,
         *,
+        status: int | None = None,
         limit: int = DECODED_LIMIT,
     ) -> None:
-        self._decoder = Decoder(content_encoding, limit=limit)
-        self._framing = FRAMINGS.get(media_type(content_type), SniffedFraming)()
+        kind = framing_of(content_type, status)
+        # A WebSocket's messages are not under the encoding that its handshake may speak of.
+        self._decoder = Decoder(None if kind == WEBSOCKET else content_encoding, limit=limit)
+        self._framing = FRAMINGS.get(kind, SniffedFraming)()
         self._last_ms = 0
 
     def feed(self, at_ms: int, data: bytes) -> list[Event]:

@@ -81,6 +81,14 @@ def detect(method: str, path: str, *, websocket: bool = False) -> LlmProtocol | 
     return None
 
 
+def asks_for_websocket(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request's headers ask to go on as a WebSocket (RFC 6455, 4.1)."""
+    return any(
+        len(name) == 7 and name.lower() == b"upgrade" and value.strip().lower() == b"websocket"
+        for name, value in headers
+    )
+
+
 EVENT_STREAM = "text/event-stream"
 NDJSON = frozenset(
     {
@@ -96,6 +104,13 @@ AWS_EVENT_STREAM = "application/vnd.amazon.eventstream"
 JSON = "application/json"
 
 
+WEBSOCKET = "websocket"
+"""Where a media type tells the framing, this stands for messages of a WebSocket, which have none."""
+
+SWITCHING_PROTOCOLS = 101
+"""The status that tells them: of what is recorded, only a turn on a WebSocket has it."""
+
+
 _MEDIA_TYPE = re.compile(r"\s*([!#$%&'*+.^_`|~\w-]+/[!#$%&'*+.^_`|~\w-]+)\s*(?:[;,]|\Z)", re.ASCII)
 """RFC 9110's type "/" subtype, up to its parameters."""
 
@@ -106,10 +121,18 @@ def media_type(content_type: str | None) -> str:
     return match[1].lower() if match else ""
 
 
-def is_streamed(content_type: str | None, path: str = "") -> bool:
-    """Whether a response is events: by its media type; Gemini's JSON array by the path as well."""
-    kind = media_type(content_type)
-    if kind in (EVENT_STREAM, AWS_EVENT_STREAM) or kind in NDJSON:
+def framing_of(content_type: str | None, status: int | None) -> str:
+    """What a response's body is made of: its media type, or WEBSOCKET."""
+    return WEBSOCKET if status == SWITCHING_PROTOCOLS else media_type(content_type)
+
+
+def is_streamed(content_type: str | None, path: str = "", status: int | None = None) -> bool:
+    """Whether a response is events: by its media type; Gemini's JSON array by the path as well.
+
+    The messages of a WebSocket are, whatever the head says.
+    """
+    kind = framing_of(content_type, status)
+    if kind in (EVENT_STREAM, AWS_EVENT_STREAM, WEBSOCKET) or kind in NDJSON:
         return True
     return kind == JSON and clean_path(path).endswith(":streamGenerateContent")
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors import facts
 from collectors.facts import (
     HEAD_SCAN,
     STREAM_HEAD,
@@ -140,37 +139,6 @@ def test_the_form_names_the_model() -> None:
     )
     assert "whisper-1" == request_model("/v1/audio/transcriptions", LlmProtocol.AUDIO, form)
     assert request_model("/v1/audio/transcriptions", LlmProtocol.AUDIO, form[:90_000]) is None
-
-
-FILL = st.text(alphabet='"\\{}[]:,m', max_size=12)
-TREES = st.recursive(
-    st.one_of(FILL, st.none(), st.integers(0, 9)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.dictionaries(st.one_of(FILL, st.just("model")), inner, max_size=3),
-    ),
-    max_leaves=8,
-)
-
-
-@given(
-    before=st.dictionaries(FILL, TREES, max_size=4),
-    model=st.one_of(st.none(), st.text(alphabet='a"\\', min_size=1, max_size=6)),
-    after=st.dictionaries(FILL, TREES, max_size=4),
-    indent=st.one_of(st.none(), st.integers(0, 2)),
-)
-def test_scans_agree_with_parsing(
-    before: dict[str, Any], model: str | None, after: dict[str, Any], indent: int | None
-) -> None:
-    """From either end, the scan finds just what the parser finds."""
-    body = {**before, **({"model": model} if model is not None else {}), **after}
-    text = json.dumps(body, indent=indent).encode()
-    assert model == facts._scan_forward(text, "model")
-    assert model == facts._scan_backward(text, "model")
-    for cut in range(1, len(text), 3):
-        # A window may say less, never other.
-        assert facts._scan_forward(text[:cut], "model") in (None, model)
-        assert facts._scan_backward(text[cut:], "model") in (None, model)
 
 
 @given(noise=st.binary(max_size=80), cut=st.integers(0, 80))

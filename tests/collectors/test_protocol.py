@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from collectors.protocol import LlmProtocol, detect, is_streamed, media_type, sniff
+from collectors.protocol import (
+    LlmProtocol,
+    asks_for_websocket,
+    detect,
+    framing_of,
+    is_streamed,
+    media_type,
+    sniff,
+)
 from tests.collectors.folding import event
 
 M, R, C, G = LlmProtocol.MESSAGES, LlmProtocol.RESPONSES, LlmProtocol.CHAT, LlmProtocol.GEMINI
@@ -113,6 +121,30 @@ def test_detect(path: str, protocol: LlmProtocol | None) -> None:
 )
 def test_detect_websockets(path: str, protocol: LlmProtocol | None) -> None:
     assert protocol == detect("GET", path, websocket=True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "asks"),
+    [
+        ([(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")], True),
+        ([(b"upgrade", b" WebSocket ")], True),
+        ([(b"Upgrade", b"h2c")], False),
+        ([(b"X-Upgrade", b"websocket")], False),
+        ([], False),
+    ],
+)
+def test_asks_for_websocket(headers: list[tuple[bytes, bytes]], asks: bool) -> None:
+    assert asks is asks_for_websocket(headers)
+
+
+@pytest.mark.check(14, 22)
+@pytest.mark.parametrize("content_type", [None, "text/event-stream", "application/json", "x"])
+def test_messages_of_a_websocket_are_streamed(content_type: str | None) -> None:
+    """Known by the status; its head says nothing of the messages, whatever it says."""
+    assert "websocket" == framing_of(content_type, 101)
+    assert is_streamed(content_type, "/v1/responses", 101)
+    assert media_type(content_type) == framing_of(content_type, 200)
+    assert "websocket" != framing_of("websocket", None), "no header can say it is one"
 
 
 GENERATE = "/v1beta/models/gemini-2.5-pro:streamGenerateContent"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from store.record import Headers, Transport, Verdict
+from store.record import Headers, RecordMeta, ResponseHead, Transport, Verdict
 from store.summary import Ends, Observed, summarize
 from tests.store.builders import EVENTS, JSON, request_head, response_head
 
@@ -91,3 +91,86 @@ def test_an_error_that_quotes_the_key_does_not_tell_it() -> None:
     assert error is not None
     assert error.startswith("Incorrect API key provided: ••••")
     assert "sk-ant-test-0000" not in error
+
+
+UPGRADE: Headers = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
+CREATE = b'{"type":"response.create","model":"m-1","input":"' + b"x" * 90_000 + b'"}'
+CANCEL = b'{"type":"response.cancel","model":"wrong"}'
+
+
+def turn(
+    transport: Transport, asked: list[bytes], answered: list[bytes], told: str | None = None
+) -> RecordMeta:
+    """The row of a turn on a WebSocket."""
+    head = ResponseHead(101, "Switching Protocols", "HTTP/1.1", UPGRADE) if answered else None
+    seen = Observed(
+        ID,
+        "k",
+        0,
+        99,
+        request_head("/v1/responses", UPGRADE),
+        "responses",
+        head,
+        transport,
+        told,
+        0,
+    )
+    return summarize(
+        seen, [(0, each) for each in asked], [(at, each) for at, each in enumerate(answered, 5)]
+    )
+
+
+def delta(size: int) -> bytes:
+    return b'{"type":"response.output_text.delta","output_index":0,"delta":"%s"}' % (b"d" * size)
+
+
+CREATED = b'{"type":"response.created","response":{"id":"r","model":"m-2","error":null}}'
+COMPLETED = (
+    b'{"type":"response.completed","response":{"id":"r","model":"m-2","status":"completed",'
+    b'"output":[{"type":"message","content":[{"type":"output_text","text":"%s"}]}],'
+    b'"usage":{"input_tokens":7,"output_tokens":2}}}'
+)
+
+
+@pytest.mark.check(14, 34)
+@pytest.mark.parametrize("deltas", [0, 3, 3_000], ids=["none", "few", "many"])
+@pytest.mark.parametrize("last", [1, 100_000, 400_000], ids=["short", "long", "longer than read"])
+def test_a_turn_on_a_websocket(deltas: int, last: int) -> None:
+    """Messages have no framing between them; model, tokens and the end are found all the same."""
+    answered = [CREATED, *[delta(100)] * deltas, COMPLETED % (b"t" * last)]
+    row = turn(Transport.COMPLETE, [CREATE], answered)
+
+    assert (Verdict.COMPLETE, None, True, 101) == (row.verdict, row.error, row.streamed, row.status)
+    assert ("m-1", 7, 2) == (row.model, row.input_tokens, row.output_tokens)
+    assert (len(CREATE), sum(map(len, answered)), 5) == (
+        row.request_bytes,
+        row.response_bytes,
+        row.ttft_ms,
+    )
+
+
+@pytest.mark.parametrize(
+    ("transport", "answered", "told", "verdict", "error"),
+    [
+        (Transport.CLIENT_CLOSED, [CREATED, delta(9)], "left", Verdict.CLIENT_CLOSED, "left"),
+        (Transport.UPSTREAM_CLOSED, [], "gone", Verdict.UPSTREAM_CLOSED, "gone"),
+        (
+            Transport.COMPLETE,
+            [b'{"type":"error","status":400,"error":{"code":"c","message":"no such model"}}'],
+            None,
+            Verdict.FAILED,
+            "c: no such model",
+        ),
+        # Codex drops the socket once it has its answer.
+        (Transport.CLIENT_CLOSED, [CREATED, COMPLETED % b"t"], "1006", Verdict.COMPLETE, None),
+    ],
+    ids=["cut", "cut before an answer", "an error", "left after the end"],
+)
+def test_how_a_turn_on_a_websocket_ends(
+    transport: Transport, answered: list[bytes], told: str | None, verdict: Verdict, error: str
+) -> None:
+    """And what the client said behind its request does not hide the request's model."""
+    row = turn(transport, [CREATE, CANCEL], answered, told)
+
+    assert (verdict, error, "m-1") == (row.verdict, row.error, row.model)
+    assert len(CREATE + CANCEL) == row.request_bytes
