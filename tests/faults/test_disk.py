@@ -125,7 +125,7 @@ def test_a_store_on_a_full_disk_is_unavailable_not_broken(small_disk: Path) -> N
         "fdatasync:error=EIO:when=3+5",
         "write:error=ENOSPC:when=200..260",
         "write:error=EIO:when=150+9",
-        "pwrite64:error=ENOSPC:when=40..52",
+        "pwrite64:error=ENOSPC:when=40..45",
         "openat:error=EMFILE:when=600+7",
         "unlink:error=EIO:when=1+2",
     ],
@@ -149,7 +149,7 @@ def test_injected_errors_end_no_thread_and_make_no_wrong_byte(
             wait_for_line(process, "ready")
         except AssertionError:
             pytest.skip("the injection hit the start-up")
-        until(lambda: len(list(ledger.iterdir())) > 60, 40)
+        until(lambda: len(list(ledger.iterdir())) > 40, 40)
         # Its thread lives and stores what ends now.
         seen = reader.last_seq()
         until(lambda: any(row.verdict is not None for row in reader.news(seen)))
