@@ -3,7 +3,8 @@
 The lifecycle, against the orders in which mitmproxy's hooks really come: an exchange is in
 `_live` from `requestheaders` until `_end` takes it out, which happens once; every later hook of
 its flow finds nothing and does nothing. `response` and `error` may both be missing, come late,
-or come after `done`, so a client's disconnect, a sweep and `done` end what is left.
+or come after `done`, so a client's disconnect, a sweep and `done` end what is left. WebSockets
+have a life of their own: addon.sockets.
 
 No hook may harm the traffic: whatever raises in here is caught, counted, and logged at most
 once a minute, and the call goes on unrecorded: what of `seen` is neither in `recorded` nor in
@@ -23,7 +24,7 @@ from mitmproxy.addonmanager import Loader
 
 from addon import settings
 from addon.complaints import Complaints
-from addon.credential import credentials, fingerprint
+from addon.credential import credentials
 from addon.exchange import (
     Exchange,
     asked,
@@ -34,16 +35,19 @@ from addon.exchange import (
     request_head,
     response_head,
 )
+from addon.keys import count_unmatched, key_of
 from addon.link import Link, Opener
+from addon.sockets import Sockets
 from addon.surroundings import (
     QuietServerLog,
     hang_up_in_order,
     listening,
     orphaned,
     raise_tcp_timeout,
+    timed_out,
 )
 from addon.tap import Tap, after, before
-from collectors.protocol import detect
+from collectors.protocol import asks_for_websocket, detect
 from store.contract import Writer
 from store.errors import BadInput
 from store.record import Key, Transport
@@ -52,6 +56,9 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 5.0
 """How often overdue exchanges and a store out of reach are looked after."""
+
+STOPPED = "The proxy was stopped."
+LEFT = "Client disconnected."
 
 
 def guarded[T](hook: Callable[["Recorder", T], None]) -> Callable[["Recorder", T], None]:
@@ -76,6 +83,7 @@ class Recorder:
         self._link = Link(opener)
         self._live: dict[str, Exchange] = {}
         self._of_client: defaultdict[str, set[str]] = defaultdict(set)
+        self._sockets = Sockets(timed_out)
         self._streams_requests = True
         self._server_log = QuietServerLog()
         self._tick_handle: asyncio.TimerHandle | None = None
@@ -131,7 +139,8 @@ class Recorder:
             self._tick_handle.cancel()
             self._tick_handle = None
         for live in list(self._live.values()):
-            self._end_left(live, Transport.PROXY_SHUTDOWN, "The proxy was stopped.")
+            self._end_left(live, Transport.PROXY_SHUTDOWN, STOPPED)
+        self._sockets.end_turns(Transport.PROXY_SHUTDOWN, STOPPED)
         self._server_log.restore()
         self._link.close()
 
@@ -141,18 +150,20 @@ class Recorder:
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Record this exchange if it calls a model with a key that is on; else leave it alone."""
         writer = self._link.writer
-        if writer is None:
+        path, method = path_of(flow.request), method_of(flow.request)
+        headers = flow.request.headers.fields
+        if method == "GET" and asks_for_websocket(headers):
+            if detect(method, path, websocket=True) is not None:
+                self._sockets.handshake(flow, writer)
             return
-        path = path_of(flow.request)
-        protocol = detect(method_of(flow.request), path)
-        if protocol is None:
+        protocol = detect(method, path)
+        if writer is None or protocol is None:
             return
-        counters = writer.counters
-        counters.seen += 1
-        found = credentials(flow.request.headers.fields, path)
-        key = self._key(writer, found)
+        writer.counters.seen += 1
+        found = credentials(headers, path)
+        key = key_of(writer, found)
         if key is None:
-            self._unmatched(writer, flow, found)
+            count_unmatched(writer, asked(flow.request)[0], found)
             return
         self._begin(writer, key, flow, protocol.value)
 
@@ -173,6 +184,7 @@ class Recorder:
     @guarded
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """The response begins."""
+        self._sockets.answered(flow)
         live = self._live.get(flow.id)
         if live is None or flow.response is None:
             return
@@ -186,6 +198,7 @@ class Recorder:
     @guarded
     def response(self, flow: http.HTTPFlow) -> None:
         """The response is whole. Its request may not be: some answers come early."""
+        self._sockets.opened(flow)
         live = self._live.get(flow.id)
         if live is None or flow.response is None:
             return
@@ -203,27 +216,36 @@ class Recorder:
     @guarded
     def error(self, flow: http.HTTPFlow) -> None:
         """The exchange broke: an error response of mitmproxy's own may follow, unseen."""
+        if flow.error is None:
+            return
+        self._sockets.broken(flow.id, ending(flow), flow.error.msg)
         live = self._live.get(flow.id)
-        if live is None or flow.error is None:
+        if live is None:
             return
         if flow.response is not None:
             # Headers that mitmproxy found invalid come without `responseheaders`.
             self._head(live, flow.response)
         transport, message = ending(flow, live.refused), flow.error.msg
-        limit = ctx.options.tcp_timeout
-        if transport is Transport.CLIENT_CLOSED and limit <= live.idle_s() + 1 < limit + 10:
-            # mitmproxy says the client left when it was its own watchdog.
-            transport = Transport.KILLED
-            message = (
-                f"mitmproxy closed the connection after {limit} s without a byte (tcp_timeout)"
-            )
+        if transport is Transport.CLIENT_CLOSED and (idle := timed_out(live.idle_s())) is not None:
+            transport, message = Transport.KILLED, idle
         self._end(live, transport, message)
 
     @guarded
     def client_disconnected(self, client: connection.Client) -> None:
         """The safety net: comes after everything else, or instead of it."""
         for flow_id in list(self._of_client.get(client.id, ())):
-            self._end_left(self._live[flow_id], Transport.CLIENT_CLOSED, "Client disconnected.")
+            self._end_left(self._live[flow_id], Transport.CLIENT_CLOSED, LEFT)
+        self._sockets.left(client.id, Transport.CLIENT_CLOSED, LEFT)
+
+    @guarded
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """A message of a socket, whole, either way."""
+        self._sockets.message(flow, self._link.writer)
+
+    @guarded
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """A socket is closed."""
+        self._sockets.ended(flow)
 
     @guarded
     def tls_failed_client(self, data: tls.TlsData) -> None:
@@ -284,25 +306,6 @@ class Recorder:
             self._end(live, Transport.COMPLETE)
         else:
             self._end(live, transport, message)
-
-    # -- keys ---------------------------------------------------------------------------------
-
-    def _key(self, writer: Writer, found: list[bytes]) -> Key | None:
-        """The key of the first credential that has one which is on."""
-        keys = writer.keys
-        for credential in found:
-            key = keys.match(credential)
-            if key is not None and key.retention_s is not None:
-                return key
-        return None
-
-    def _unmatched(self, writer: Writer, flow: http.HTTPFlow, found: list[bytes]) -> None:
-        """Count it and say whose it was: how a user finds out why a call is not recorded."""
-        counters = writer.counters
-        counters.unmatched += 1
-        counters.last_unmatched_ms = time.time_ns() // 1_000_000
-        counters.last_unmatched_host = asked(flow.request)[0]
-        counters.last_unmatched_fingerprint = fingerprint(found[0]) if found else None
 
     # -- upkeep -------------------------------------------------------------------------------
 

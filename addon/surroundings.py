@@ -66,6 +66,15 @@ def raise_tcp_timeout() -> None:
         )
 
 
+def timed_out(idle_s: float) -> str | None:
+    """Why a connection closed after so long a silence, if it was mitmproxy's watchdog, which says
+    that the client left; else None."""
+    limit = ctx.options.tcp_timeout
+    if not limit <= idle_s + 1 < limit + 10:
+        return None
+    return f"mitmproxy closed the connection after {limit} s without a byte (tcp_timeout)"
+
+
 def listening() -> list[str]:
     """Where the proxy listens, `host:port` each; warns if that is everywhere."""
     proxyserver = ctx.master.addons.get("proxyserver")
