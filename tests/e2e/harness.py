@@ -285,6 +285,10 @@ class Client:
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
 
+    def half_close(self) -> None:
+        """FIN, and go on reading, as of a client that has said all it will say."""
+        self._sock.shutdown(socket.SHUT_WR)
+
     def reset(self) -> None:
         """RST, as of a client that crashed."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

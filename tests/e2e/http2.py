@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import Self
@@ -11,6 +12,7 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.events
+import trustme
 
 from tests.e2e.harness import KEY, Client, Proxy, Upstream, sse
 
@@ -64,11 +66,21 @@ class Stream:
         self.fields = fields
         self.body = b""
 
-    def start(self, status: int = 200) -> None:
-        """The head of an event stream."""
+    def start(self, status: int = 200, *, end: bool = False) -> None:
+        """The head of an event stream; `end`: and nothing more."""
         fields = [(":status", str(status)), ("content-type", "text/event-stream")]
         with self._wire.sending():
-            self._wire.h2.send_headers(self.id, fields)
+            self._wire.h2.send_headers(self.id, fields, end_stream=end)
+
+    def inform(self, status: int) -> None:
+        """An informational response, before the real one."""
+        with self._wire.sending():
+            self._wire.h2.send_headers(self.id, [(":status", str(status))])
+
+    def trailers(self, fields: list[tuple[str, str]]) -> None:
+        """Fields after the body, and END_STREAM."""
+        with self._wire.sending():
+            self._wire.h2.send_headers(self.id, fields, end_stream=True)
 
     def chunk(self, data: bytes) -> None:
         """One DATA frame; an empty one is sent too, and ends nothing."""
@@ -90,13 +102,20 @@ class Stream:
         with self._wire.sending():
             self._wire.h2.close_connection()
 
+    def go_away_later(self) -> None:
+        """GOAWAY that lets this stream finish (RFC 9113, 6.8): h2 itself would send no more."""
+        with self._wire.sending():
+            self._wire.sock.sendall(struct.pack(">3sBBLLL", b"\0\0\x08", 7, 0, 0, self.id, 0))
+
 
 class H2Upstream(Upstream):
     """An upstream that speaks HTTP/2; `streams` is called when a request is whole."""
 
-    def __init__(self, streams: StreamScript) -> None:
-        super().__init__(sse())
+    def __init__(self, streams: StreamScript, *, ca: trustme.CA | None = None) -> None:
+        super().__init__(sse(), ca=ca)
         self.streams = streams
+        self.early: StreamScript | None = None
+        """Called at each DATA frame of a request instead, when it is set."""
         self.seen: list[Stream] = []
         assert self._context is not None
         self._context.set_alpn_protocols(["h2"])
@@ -111,11 +130,15 @@ class H2Upstream(Upstream):
                     assert event.stream_id is not None
                     open_streams[event.stream_id] = Stream(wire, event.stream_id, fields)
                 elif isinstance(event, h2.events.DataReceived):
-                    open_streams[event.stream_id].body += event.data
+                    stream = open_streams[event.stream_id]
+                    stream.body += event.data
+                    if self.early is not None and event.data:
+                        self.early(stream)
                 elif isinstance(event, h2.events.StreamEnded):
                     stream = open_streams[event.stream_id]
                     self.seen.append(stream)
-                    self.streams(stream)
+                    if self.early is None:
+                        self.streams(stream)
 
 
 class H2Client(Client):
@@ -134,8 +157,8 @@ class H2Client(Client):
     def __enter__(self) -> Self:
         return self
 
-    def post(self, path: str, body: bytes, key: str = KEY) -> int:
-        """Send a whole request; its stream."""
+    def post(self, path: str, body: bytes, key: str = KEY, *, end: bool = True) -> int:
+        """Send a request, whole unless not to `end`; its stream."""
         fields = [
             (":method", "POST"), (":scheme", "https"), (":authority", self._host),
             (":path", path), ("x-api-key", key), ("cookie", "a=1"), ("cookie", "b=2"),
@@ -144,8 +167,13 @@ class H2Client(Client):
         self.bodies[stream_id] = b""
         with self._wire.sending():
             self._wire.h2.send_headers(stream_id, fields)
-            self._wire.h2.send_data(stream_id, body, end_stream=True)
+            self._wire.h2.send_data(stream_id, body, end_stream=end)
         return stream_id
+
+    def more(self, stream_id: int, body: bytes) -> None:
+        """The rest of a request, and its end."""
+        with self._wire.sending():
+            self._wire.h2.send_data(stream_id, body, end_stream=True)
 
     def cancel(self, stream_id: int) -> None:
         """RST_STREAM(CANCEL), as clients do that have enough."""

@@ -178,11 +178,12 @@ class Upstream:
     OSError and Gone: a proxy that hangs up is often what a test wants.
     """
 
-    def __init__(self, script: Script, *, tls: bool = True) -> None:
+    def __init__(self, script: Script, *, tls: bool = True, ca: trustme.CA | None = None) -> None:
+        """`ca` where several upstreams are to be trusted alike; else each has its own."""
         self.script = script
         self.calls: list[Call] = []
         self.errors: list[BaseException] = []
-        self.ca = trustme.CA()
+        self.ca = ca or trustme.CA()
         self._context: ssl.SSLContext | None = None
         if tls:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
