@@ -16,7 +16,8 @@ from collectors.protocol import LlmProtocol, is_streamed, sniff
 from collectors.registry import fold, fold_body
 from collectors.upstream import upstream_of
 from store.masks import credentials, mask_all, mask_header, mask_path
-from store.record import Body, Headers, Record, RecordMeta, header
+from store.record import Headers, Record, RecordMeta, header
+from tui.document.turn import request_bytes
 
 
 def meta_json(
@@ -84,7 +85,7 @@ def record_json(
             "headers": _headers(record.response.headers, secrets, reveal),
         }
         if events is None:
-            response["body"] = _body(record.response_body, record.response.headers, secrets)
+            response["body"] = _body(record.response_body.data, record.response.headers, secrets)
         else:
             response["events"] = [
                 {
@@ -99,7 +100,7 @@ def record_json(
         "request": {
             "http_version": record.request.http_version,
             "headers": _headers(record.request.headers, secrets, reveal),
-            "body": _body(record.request_body, record.request.headers, secrets),
+            "body": _body(request_bytes(record), record.request.headers, secrets),
         },
         "response": response,
         "outcome": None if outcome is None else _masked(outcome_json(outcome), secrets),
@@ -122,9 +123,10 @@ def events_of(record: Record) -> list[Event] | None:
         return None
     headers = record.response.headers
     content_type = text_header(headers, b"content-type")
-    if not is_streamed(content_type, record.request.path):
+    status = record.response.status
+    if not is_streamed(content_type, record.request.path, status):
         return None
-    reader = EventReader(content_type, text_header(headers, b"content-encoding"))
+    reader = EventReader(content_type, text_header(headers, b"content-encoding"), status=status)
     events: list[Event] = []
     for at_ms, data in record.response_body.chunks():
         events += reader.feed(at_ms, data)
@@ -186,11 +188,11 @@ def _headers(headers: Headers, secrets: tuple[str, ...], reveal: bool) -> list[l
     return shown
 
 
-def _body(body: Body, headers: Headers, secrets: tuple[str, ...]) -> dict[str, Any]:
+def _body(wire: bytes, headers: Headers, secrets: tuple[str, ...]) -> dict[str, Any]:
     """Strict UTF-8 after undoing the content-encoding, else the bytes on the wire as base64."""
-    decoded, _ = decode_body(body.data, text_header(headers, b"content-encoding"))
+    decoded, _ = decode_body(wire, text_header(headers, b"content-encoding"))
     try:
         return {"encoding": "utf8", "data": mask_all(decoded.decode(), secrets)}
     except UnicodeDecodeError:
-        data = masked_bytes(body.data, secrets)
+        data = masked_bytes(wire, secrets)
         return {"encoding": "base64", "data": base64.b64encode(data).decode()}

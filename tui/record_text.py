@@ -12,6 +12,7 @@ from collectors.protocol import LlmProtocol
 from store.masks import credentials, mask_all, mask_header, mask_path
 from store.record import Headers, Record, RecordMeta, State
 from tui.document.content import base64_lines, read
+from tui.document.turn import WARM_UP, request_bytes, warms_up
 from tui.format import age, badge, duration, exact_time, failure, size_column, tokens_column
 from tui.record_json import events_of, masked_bytes, outcome_of
 from tui.safe_text import escape, escape_lines, fit
@@ -63,13 +64,15 @@ def record_lines(
     yield f"verdict  {verdict}{f' ({meta.transport})' if meta.transport else ''}"
     if meta.error:
         yield f"error    {escape(mask_all(meta.error, secrets))}"
+    if warms_up(record):
+        yield f"{WARM_UP}  the client asked for no answer, only to prepare for its next turn"
     if meta.lost_bytes:
         yield f"lost     {meta.lost_bytes} bytes could not be kept"
     yield ""
     yield f"REQUEST  {escape(f'{meta.method} {meta.scheme}://{meta.host}{path}')} {escape(record.request.http_version)}"
     yield from _header_lines(record.request.headers, secrets, reveal)
     yield ""
-    yield from _body_lines(record.request_body.data, record.request.headers, "request", secrets)
+    yield from _body_lines(request_bytes(record), record.request.headers, "request", secrets)
     yield ""
     if record.response is None:
         yield f"RESPONSE  {NO_BODY}"

@@ -26,6 +26,7 @@ from tui.document.names import (
     TEXT,
 )
 from tui.document.response import Stream, banner, dim
+from tui.document.turn import WARM_UP, request_bytes, response_bytes, warms_up
 from tui.safe_text import escape, escape_lines
 
 LARGE = 256 * 1024
@@ -43,6 +44,7 @@ class RecordDocument:
         self.record = record
         self.meta = record.meta
         self.live = live
+        self._warms_up = warms_up(record)
         self.secrets = masks.credentials(record.request.headers, record.request.path)
         self.request_headers = HeaderBlock(record.request.headers, self.secrets)
         self.response_headers: HeaderBlock | None = None
@@ -52,14 +54,15 @@ class RecordDocument:
         self._blocks: dict[tuple[int, str, bool], list[Block]] = {}
         self._contents: dict[int, Content] = {
             REQUEST_BODY: read(
-                record.request_body.data, record.request.headers, "request", self.secrets
+                request_bytes(record), record.request.headers, "request", self.secrets
             )
         }
         if record.response is not None:
             self.response_headers = HeaderBlock(record.response.headers, self.secrets)
             kind = header(record.response.headers, b"content-type")
             said = kind.decode("latin-1") if kind else None
-            if self.meta.streamed or is_streamed(said, self.meta.path):
+            status = record.response.status
+            if self.meta.streamed or is_streamed(said, self.meta.path, status):
                 self._open_stream(record)
             else:
                 self._contents[RESPONSE_BODY] = read(
@@ -86,7 +89,9 @@ class RecordDocument:
         assert record.response is not None  # noqa: S101
         where = f"{self.meta.method} {masks.mask_path(self.meta.path)}"
         protocol = response.protocol_of(self.meta)
-        self.stream = Stream(protocol, record.response.headers, where)
+        self.stream = Stream(
+            protocol, record.response.headers, where, status=record.response.status
+        )
         self.stream.feed(record.response_body.chunks())
         self._taken = len(record.response_body.arrivals)
         if not self.live:
@@ -168,7 +173,7 @@ class RecordDocument:
             if view == EVENTS:
                 lead = [] if self.stream.folds else self._stream_banners()
                 return [*lead, *response.event_blocks(self.stream.events, secrets)]
-            return response.raw_blocks(self._wire(number), secrets)
+            return response.raw_blocks(response_bytes(self.record), secrets)
         content = self._contents.get(number)
         if content is None:
             said = [banner(self.meta.error)] if self.meta.error else []
@@ -263,7 +268,8 @@ class RecordDocument:
 
     def _request_right(self) -> tuple[str, ...]:
         content = self._contents[REQUEST_BODY]
-        return (content.sizes,) if content.wire else ()
+        said = (WARM_UP,) if self._warms_up else ()
+        return (*said, content.sizes) if content.wire else ()
 
     def _response_right(self) -> tuple[str, ...]:
         told = []
@@ -314,7 +320,7 @@ class RecordDocument:
                 return response.sse_text(self.stream.events)
             if view in (COLLECTED, JSON):
                 return response.json_or_error(self.stream.outcome())
-            return response.as_text(self._wire(number))
+            return response.as_text(response_bytes(self.record))
         content = self._contents.get(number)
         if content is None:
             return self.meta.error or ""

@@ -49,12 +49,20 @@ def dim(text: str) -> SpanBlock:
 class Stream:
     """A response of events, whole or growing."""
 
-    def __init__(self, protocol: LlmProtocol | None, headers: Headers, where: str = "") -> None:
+    def __init__(
+        self,
+        protocol: LlmProtocol | None,
+        headers: Headers,
+        where: str = "",
+        *,
+        status: int | None = None,
+    ) -> None:
         """`where` is the method and path, for saying that nothing folds them."""
         kind, encoding = header(headers, b"content-type"), header(headers, b"content-encoding")
         self._reader = EventReader(
             kind.decode("latin-1") if kind else None,
             encoding.decode("latin-1") if encoding else None,
+            status=status,
         )
         self.protocol = protocol
         self._where = where
