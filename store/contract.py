@@ -149,6 +149,8 @@ class Counters:
     seen: int = 0
     recorded: int = 0
     unmatched: int = 0
+    lost: int = 0
+    """Of those seen, the ones of which no record could be begun, for a bug of the addon's."""
     last_unmatched_ms: int | None = None
     last_unmatched_host: str | None = None
     last_unmatched_fingerprint: str | None = None

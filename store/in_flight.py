@@ -16,6 +16,13 @@ from store.summary import begun
 
 _CHUNKS = (Kind.REQUEST, Kind.RESPONSE)
 
+COPY_BYTES = 128 * 1024
+"""What of an exchange's bodies stays in memory beside its part: most end below it, and then the
+part need not be read again."""
+
+COPIES_BYTES = 64 * 1024 * 1024
+"""The same for all exchanges together: ten thousand streams must not cost a gigabyte."""
+
 
 @dataclass(slots=True)
 class Exchange:
@@ -41,6 +48,10 @@ class Exchange:
     """It has ended, and its part says so."""
     discarded: bool = False
     """Its key is off: nothing more is done for it."""
+    copies: list[tuple[Kind, int, bytes]] | None = field(default_factory=list)
+    """The chunks that are in the part, in their order; None once they were too much to keep."""
+    copied: int = 0
+    """Bytes of them."""
 
     @property
     def lost_bytes(self) -> int:
@@ -79,6 +90,7 @@ class InFlight:
         self._parts = parts
         self._open: dict[str, Exchange] = {}
         self._dirty: dict[str, Exchange] = {}
+        self._copied = 0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -121,6 +133,7 @@ class InFlight:
         exchange.discarded = True
         exchange.recording.ended = True
         exchange.pending.clear()
+        self.forget_copies(exchange)
         self._parts.remove(exchange.recording.id)
 
     def all(self) -> list[Exchange]:
@@ -151,7 +164,24 @@ class InFlight:
         else:
             self._parts.create(recording.id, frames)
             exchange.in_part = True
+        self._copy_pending(exchange)
         exchange.pending.clear()
+
+    def _copy_pending(self, exchange: Exchange) -> None:
+        if exchange.copies is None:
+            return
+        size = exchange.waiting_bytes
+        if exchange.copied + size > COPY_BYTES or self._copied + size > COPIES_BYTES:
+            self.forget_copies(exchange)
+            return
+        exchange.copies += [piece for piece in exchange.pending if piece[0] in _CHUNKS]
+        exchange.copied += size
+        self._copied += size
+
+    def forget_copies(self, exchange: Exchange) -> None:
+        """Its chunks are read from its part from now on, or are needed no more."""
+        self._copied -= exchange.copied
+        exchange.copies, exchange.copied = None, 0
 
     def park(self, exchange: Exchange) -> None:
         """Put a finished exchange that no segment would take into its part, with its end; OSError as above."""
@@ -186,12 +216,13 @@ class InFlight:
 
     def chunks(self, exchange: Exchange, kind: Kind) -> Iterable[tuple[int, bytes]]:
         """The chunks of an exchange so far, in order, to be iterated any number of times."""
-        mapped: Iterable[tuple[int, bytes]] = ()
-        if exchange.in_part:
-            mapped = PartChunks(self._parts.path(exchange.recording.id), kind)
-        return _Chained(
-            mapped, [(at_ms, data) for each, at_ms, data in exchange.pending if each == kind]
-        )
+        pending = [(at_ms, data) for each, at_ms, data in exchange.pending if each == kind]
+        if exchange.copies is not None:
+            return [
+                (at_ms, data) for each, at_ms, data in exchange.copies if each == kind
+            ] + pending
+        part = PartChunks(self._parts.path(exchange.recording.id), kind) if exchange.in_part else ()
+        return _Chained(part, pending)
 
     def row(self, exchange: Exchange) -> RecordMeta:
         """The row in flight; the model is in it once the request is whole."""
@@ -215,14 +246,12 @@ class InFlight:
 class _Chained:
     """Chunks of a part, then those still in memory."""
 
-    def __init__(
-        self, mapped: Iterable[tuple[int, bytes]], pending: list[tuple[int, bytes]]
-    ) -> None:
-        self._mapped = mapped
+    def __init__(self, part: Iterable[tuple[int, bytes]], pending: list[tuple[int, bytes]]) -> None:
+        self._part = part
         self._pending = pending
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        yield from self._mapped
+        yield from self._part
         yield from self._pending
 
 

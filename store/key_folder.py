@@ -37,9 +37,13 @@ def _share_now(layout: Layout, key_id: str) -> Lock | None:
         return None
     try:
         folder = layout.key_folder(key_id)
-        make_folder(folder)
         lock = Lock(folder)
-        return lock if lock.take(shared=True, timeout_s=0.0) else None
+        try:
+            taken = lock.take(shared=True, timeout_s=0.0)
+        except FileNotFoundError:
+            make_folder(folder)
+            taken = lock.take(shared=True, timeout_s=0.0)
+        return lock if taken else None
     finally:
         gate.release()
 

@@ -28,8 +28,9 @@ def store_path(location: str | None) -> Path:
     if "\0" in named:
         raise BadInput("The store's path has a NUL character in it.")
     try:
-        return Path(named).expanduser().absolute()
-    except RuntimeError as exc:
+        # A link of the user's own is followed here, once; below this none is (store.layout).
+        return Path(named).expanduser().resolve()
+    except (RuntimeError, OSError) as exc:
         raise BadInput(f"Store {named}: {exc}") from exc
 
 

@@ -42,6 +42,8 @@ class Transport(StrEnum):
     UPSTREAM_ERROR = "upstream_error"
     KILLED = "killed"
     PROXY_SHUTDOWN = "proxy_shutdown"
+    RECORDER_FAILED = "recorder_failed"
+    """A bug of ours: the exchange went on, its record did not."""
     RECOVERED = "recovered"
 
 

@@ -63,7 +63,7 @@ class Status:
             seen=counters.seen,
             recorded=counters.recorded,
             unmatched=counters.unmatched,
-            lost_records=self.lost_records,
+            lost_records=self.lost_records + counters.lost,
             lost_bytes=self.lost_bytes,
             last_unmatched_ms=counters.last_unmatched_ms,
             last_unmatched_host=counters.last_unmatched_host,

@@ -13,6 +13,7 @@ _WITHOUT_TERMINAL = {
     Transport.UPSTREAM_ERROR: Verdict.FAILED,
     Transport.KILLED: Verdict.FAILED,
     Transport.PROXY_SHUTDOWN: Verdict.INTERRUPTED,
+    Transport.RECORDER_FAILED: Verdict.INTERRUPTED,
     Transport.RECOVERED: Verdict.INTERRUPTED,
 }
 

@@ -120,15 +120,17 @@ class LocalWriter:
 
     def _run(self) -> None:
         while not self._closing:
-            arrived = self._handover.wait(0.0 if self._busy() else KEYS_S)
-            if arrived or self._busy():
+            # While something is in flight the thread looks by the clock: being woken by each
+            # chunk would have it ask for the interpreter just when the loop passes that chunk on.
+            if self._busy() or self._handover.wait(KEYS_S):
                 # Let a little gather: a short exchange then is one write and one row.
                 time.sleep(DRAIN_S)
             self._tick()
         self._shut_down()
 
     def _busy(self) -> bool:
-        return bool(self._handover) or bool(self._finished) or self._filing.waiting
+        waiting = bool(self._handover) or bool(self._finished) or self._filing.waiting
+        return waiting or len(self._in_flight) > 0
 
     def _tick(self, *, at_once: bool = False) -> None:
         """One round. Whatever fails in a step of it, the other steps are taken and the thread
@@ -250,6 +252,7 @@ class LocalWriter:
             self._discard(exchange)
             return True
         self._filing.file(key, exchange, self._in_flight)
+        self._in_flight.forget_copies(exchange)
         self._count_lost(exchange)
         return True
 

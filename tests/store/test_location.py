@@ -68,3 +68,14 @@ def test_reading_starts_without_the_writing_side() -> None:
     )
 
     assert "[]" == done.stdout.strip()
+
+
+def test_a_link_to_a_store_is_the_store(tmp_path: Path) -> None:
+    """A user may keep it on another disk; what is refused is a link planted inside."""
+    real = tmp_path / "real"
+    link = tmp_path / "link"
+    link.symlink_to(real)
+    open_store(str(link)).close()
+
+    assert (real / "keys.db").exists()
+    open_reader(str(link)).close()

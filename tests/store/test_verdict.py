@@ -18,6 +18,7 @@ T, V = Transport, Verdict
         (T.UPSTREAM_ERROR, 200, True, True, False, V.COMPLETE),
         (T.KILLED, 200, True, True, False, V.COMPLETE),
         (T.PROXY_SHUTDOWN, 200, True, True, False, V.COMPLETE),
+        (T.RECORDER_FAILED, 200, True, True, False, V.COMPLETE),
         (T.RECOVERED, 200, True, True, False, V.COMPLETE),
         # It did not: a clean close is a cut stream all the same.
         (T.COMPLETE, 200, True, False, False, V.TRUNCATED),
@@ -26,6 +27,7 @@ T, V = Transport, Verdict
         (T.UPSTREAM_ERROR, 200, True, False, False, V.FAILED),
         (T.KILLED, 200, True, False, False, V.FAILED),
         (T.PROXY_SHUTDOWN, 200, True, False, False, V.INTERRUPTED),
+        (T.RECORDER_FAILED, 200, True, False, False, V.INTERRUPTED),
         (T.RECOVERED, 200, True, False, False, V.INTERRUPTED),
         # A protocol without a known end: the connection decides.
         (T.COMPLETE, 200, True, None, False, V.COMPLETE),
@@ -51,6 +53,7 @@ T, V = Transport, Verdict
         (T.CLIENT_CLOSED, None, False, None, False, V.CLIENT_CLOSED),
         (T.UPSTREAM_ERROR, None, False, None, False, V.FAILED),
         (T.PROXY_SHUTDOWN, None, False, None, False, V.INTERRUPTED),
+        (T.RECORDER_FAILED, None, False, None, False, V.INTERRUPTED),
         (T.RECOVERED, None, False, None, False, V.INTERRUPTED),
     ],
 )
