@@ -7,8 +7,8 @@ or come after `done`, so a client's disconnect, a sweep and `done` end what is l
 have a life of their own: addon.sockets.
 
 No hook may harm the traffic: whatever raises in here is caught, counted, and logged at most
-once a minute, and the call goes on unrecorded: what of `seen` is neither in `recorded` nor in
-`unmatched` was lost so.
+once a minute, and the call goes on unrecorded. A record that had begun ends there and says so;
+what of `seen` is neither in `recorded` nor in `unmatched` has none, and counts as lost.
 """
 
 import asyncio
@@ -62,13 +62,19 @@ LEFT = "Client disconnected."
 
 
 def guarded[T](hook: Callable[["Recorder", T], None]) -> Callable[["Recorder", T], None]:
-    """The traffic must not stop for the recorder: what a hook raises is counted and logged."""
+    """The traffic must not stop for the recorder: what a hook raises is counted and logged, and
+    nothing is recorded any more of the exchanges it was about."""
 
     def run(self: "Recorder", subject: T) -> None:
         try:
             hook(self, subject)
         except Exception as error:
             self._failed(error)
+            if isinstance(subject, http.HTTPFlow):
+                self._give_up(subject.id, error)
+            elif isinstance(subject, connection.Client):
+                for flow_id in list(self._of_client.get(subject.id, ())):
+                    self._give_up(flow_id, error)
 
     functools.update_wrapper(run, hook)
     return run
@@ -138,9 +144,12 @@ class Recorder:
         if self._tick_handle is not None:
             self._tick_handle.cancel()
             self._tick_handle = None
-        for live in list(self._live.values()):
-            self._end_left(live, Transport.PROXY_SHUTDOWN, STOPPED)
-        self._sockets.end_turns(Transport.PROXY_SHUTDOWN, STOPPED)
+        try:
+            for live in list(self._live.values()):
+                self._end_left(live, Transport.PROXY_SHUTDOWN, STOPPED)
+            self._sockets.end_turns(Transport.PROXY_SHUTDOWN, STOPPED)
+        except Exception as error:  # The writer ends what is left, and must be closed for that.
+            self._failed(error)
         self._server_log.restore()
         self._link.close()
 
@@ -184,16 +193,17 @@ class Recorder:
     @guarded
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """The response begins."""
-        self._sockets.answered(flow)
         live = self._live.get(flow.id)
         if live is None or flow.response is None:
+            self._sockets.answered(flow)
             return
-        self._head(live, flow.response)
+        # First: whatever fails below, the client gets its answer while it comes.
         if flow.error is None:
             stream = flow.response.stream
             flow.response.stream = (
                 after(stream, live.response_tap) if callable(stream) else live.response_tap
             )
+        self._head(live, flow.response)
 
     @guarded
     def response(self, flow: http.HTTPFlow) -> None:
@@ -265,13 +275,22 @@ class Recorder:
         started_ns = time.monotonic_ns()
         head = request_head(flow.request)
         recording = writer.begin(key, time.time_ns() // 1_000_000, head, protocol)
-        live = Exchange(
-            flow,
-            recording,
-            Tap(recording.request_chunk, started_ns, self._failed),
-            Tap(recording.response_chunk, started_ns, self._failed),
-            started_ns,
-        )
+
+        def failed(error: BaseException, flow_id: str = flow.id) -> None:
+            self._failed(error)
+            self._give_up(flow_id, error)
+
+        try:
+            live = Exchange(
+                flow,
+                recording,
+                Tap(recording.request_chunk, started_ns, failed),
+                Tap(recording.response_chunk, started_ns, failed),
+                started_ns,
+            )
+        except Exception as error:
+            recording.end(0, Transport.RECORDER_FAILED, _broke(error))
+            raise
         self._live[flow.id] = live
         self._of_client[live.client_id].add(flow.id)
         # A flow that already has an error or an answer never goes upstream; mitmproxy does
@@ -290,15 +309,33 @@ class Recorder:
 
     def _end(self, live: Exchange, transport: Transport, message: str | None = None) -> None:
         """The one place where a record ends, once."""
-        if self._live.pop(live.flow_id, None) is None:
+        if live.flow_id not in self._live:
             return
+        live.recording.end(
+            live.now(), transport, error_line(message) if message is not None else None
+        )
+        self._forget(live)
+
+    def _forget(self, live: Exchange) -> None:
+        """Every later hook of its flow finds nothing."""
+        del self._live[live.flow_id]
         flows = self._of_client[live.client_id]
         flows.discard(live.flow_id)
         if not flows:
             del self._of_client[live.client_id]
-        live.recording.end(
-            live.now(), transport, error_line(message) if message is not None else None
-        )
+
+    def _give_up(self, flow_id: str, error: BaseException) -> None:
+        """Something of ours raised: end the record with the prefix it has, as simply as can be."""
+        text = _broke(error)
+        live = self._live.get(flow_id)
+        try:
+            if live is not None:
+                self._forget(live)
+                at_ms = max(live.request_tap.last_ms, live.response_tap.last_ms)
+                live.recording.end(at_ms, Transport.RECORDER_FAILED, text)
+            self._sockets.failed(flow_id, text)
+        except Exception as second:  # The writer ends it when it is closed.
+            self._failed(second)
 
     def _end_left(self, live: Exchange, transport: Transport, message: str) -> None:
         """End what no hook ended; an answer that is whole is whole, whoever leaves now."""
@@ -341,6 +378,10 @@ class Recorder:
     def _failed(self, error: BaseException) -> None:
         """Count what raised in a hook or a tap."""
         self.failures += 1
+        writer = self._link.writer
+        if writer is not None:
+            counters = writer.counters
+            counters.lost = counters.seen - counters.recorded - counters.unmatched
         self._complaints.say(
             "failure",
             logging.ERROR,
@@ -348,3 +389,8 @@ class Recorder:
             f"{type(error).__name__}: {error_line(str(error))}",
             error,
         )
+
+
+def _broke(error: BaseException) -> str:
+    """What the record says. The class only: its text may hold anything, and is in the log."""
+    return f"Recording failed ({type(error).__name__}); the call went on."

@@ -161,6 +161,12 @@ class Sockets:
         if socket is not None:
             self._end_live(socket, transport, text)
 
+    def failed(self, flow_id: str, text: str) -> None:
+        """Something of ours raised: its turns end as the prefixes they are; its next ones are new."""
+        socket = self._open.get(flow_id)
+        if socket is not None:
+            self._end_live(socket, Transport.RECORDER_FAILED, text)
+
     def left(self, client_id: str, transport: Transport, text: str) -> None:
         """The client is gone: its sockets are, whether or not anybody said so."""
         for flow_id in [key for key, each in self._open.items() if each.client_id == client_id]:

@@ -35,7 +35,8 @@ class Tap:
         started_ns: int,
         failed: Callable[[BaseException], None],
     ) -> None:
-        """`keep(at_ms, chunk)` takes each chunk; `failed` hears of what it raised."""
+        """`keep(at_ms, chunk)` takes each chunk; `failed` hears of what it raised, after which
+        nothing more is kept: what is there is a prefix, never a body with a hole."""
         self._keep = keep
         self._started_ns = started_ns
         """`time.monotonic_ns()` at the exchange's begin."""
@@ -56,11 +57,16 @@ class Tap:
             self.last_ms = at_ms = (monotonic_ns() - self._started_ns) // 1_000_000
             self._keep(at_ms, data)
         except Exception as error:  # The traffic must not stop for the recorder.
+            self._keep = _drop
             try:
                 self._failed(error)
             except Exception:
                 return data
         return data
+
+
+def _drop(at_ms: int, data: bytes) -> None:
+    """What takes the chunks once something was lost."""
 
 
 def before(tap: Tap, inner: Stream) -> Stream:

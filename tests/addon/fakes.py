@@ -41,7 +41,8 @@ class FakeRecording:
 
     def request_chunk(self, at_ms: int, data: bytes) -> None:
         self._note(at_ms)
-        self.request_chunks.append(data)
+        if not self.ends:
+            self.request_chunks.append(data)
 
     def request_end(self, at_ms: int) -> None:
         self._note(at_ms)
@@ -54,7 +55,8 @@ class FakeRecording:
 
     def response_chunk(self, at_ms: int, data: bytes) -> None:
         self._note(at_ms)
-        self.response_chunks.append(data)
+        if not self.ends:
+            self.response_chunks.append(data)
 
     def end(self, at_ms: int, transport: Transport, error: str | None = None) -> None:
         self._note(at_ms)

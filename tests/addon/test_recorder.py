@@ -21,7 +21,7 @@ from addon.recorder import Recorder
 from store.contract import Store
 from store.errors import BadInput, StoreUnavailable
 from store.record import Transport
-from tests.addon.fakes import KEY, KEYS, OFF, OTHER, FakeWriter, Opener
+from tests.addon.fakes import KEY, KEYS, OFF, OTHER, FakeRecording, FakeWriter, Opener
 
 SERVER_LOG = logging.getLogger("mitmproxy.proxy.server")
 
@@ -492,6 +492,81 @@ async def test_a_broken_store_costs_no_byte(
         assert rig.recorder.failures >= 3
     said = [record for record in caplog.records if "recording failed" in record.message]
     assert 1 == len(said)
+
+
+def raising(*_: object) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+@pytest.mark.check(43, 45)
+@pytest.mark.parametrize(
+    ("place", "request_body", "headed"),
+    [
+        ("request_chunk", b"", False),
+        ("request_end", b"asked", False),
+        ("response_head", b"asked", False),
+        ("response_chunk", b"asked", True),
+    ],
+)
+async def test_a_bug_of_ours_ends_the_record_and_not_the_call(
+    place: str, request_body: bytes, headed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the prefix that was kept; never whole with a hole, never open for good."""
+    monkeypatch.setattr(FakeRecording, place, raising)
+    with running() as rig:
+        flow = model_call()
+        rig.recorder.requestheaders(flow)
+        send(flow, b"asked")
+        rig.recorder.request(flow)
+        answer(flow)
+        rig.recorder.responseheaders(flow)
+        if place.startswith("response"):
+            receive(flow, b"data: 1\n\n", b"data: 2\n\n")
+        rig.recorder.response(flow)
+        rig.recorder.client_disconnected(flow.client_conn)
+        record = rig.writer.only
+        text = "Recording failed (ZeroDivisionError); the call went on."
+        assert [(Transport.RECORDER_FAILED, text)] == record.ends
+        assert request_body == record.request_body
+        assert b"" == record.response_body
+        assert headed is (record.head is not None)
+        assert (1, 0) == (rig.recorder.failures, rig.writer.counters.lost)
+
+
+@pytest.mark.check(43)
+async def test_what_has_no_record_for_a_bug_of_ours_counts_as_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of three calls one is recorded, one is of no key, and one fails before its record begins."""
+    with running() as rig:
+        rig.recorder.requestheaders(model_call())
+        rig.recorder.requestheaders(model_call(OTHER))
+        monkeypatch.setattr("addon.recorder.credentials", raising)
+        rig.recorder.requestheaders(model_call())
+        counters = rig.writer.counters
+        assert (3, 1, 1, 1) == (
+            counters.seen, counters.recorded, counters.unmatched, counters.lost,
+        )  # fmt: skip
+
+
+async def test_a_record_that_cannot_be_set_up_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer has begun it already."""
+    monkeypatch.setattr("addon.recorder.Tap", raising)
+    with running() as rig:
+        rig.recorder.requestheaders(model_call())
+        assert [Transport.RECORDER_FAILED] == [end[0] for end in rig.writer.only.ends]
+
+
+@pytest.mark.check(43)
+async def test_the_writer_is_closed_whatever_raises_before() -> None:
+    """It ends what is left; unclosed, the last fractions of a second were lost."""
+    with running() as rig:
+        one, two = model_call(), model_call()
+        to_half(rig, one)
+        to_half(rig, two)
+        rig.writer.recordings[0].broken = True
+        rig.recorder.done()
+        assert 1 == rig.writer.closed
 
 
 async def test_restart() -> None:
