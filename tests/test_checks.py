@@ -6,7 +6,12 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 LAST = 139
 
-UNCOVERED: frozenset[int] = frozenset()
+UNCOVERED = frozenset(
+    {
+        *(57, 58, 59, 73),  # the scale-out store
+        *(76, 138, 139),  # import and export of keys
+    }
+)
 """Checks no test covers yet: of parts that are still to come."""
 
 

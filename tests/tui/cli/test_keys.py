@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from store.local import LocalStore
 from store.location import open_reader, open_store
 from store.record import Key, RequestHead, ResponseHead, Transport
 from tests.e2e.harness import on_disk
@@ -273,3 +274,25 @@ def test_ctrl_c_at_the_prompt_changes_nothing(root: Path) -> None:
     assert 130 == status
     assert "Traceback" not in shown
     assert not root.exists()
+
+
+@pytest.mark.check(75)
+def test_removing_several_keys_purges_each_once(
+    flowtap: Flowtap, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(str(root))
+    for name in ("one", "two", "three"):
+        store.add_key(name, f"sk-ant-test-0000-{name}", 3600)
+    store.close()
+    removed: list[str] = []
+    before = LocalStore.remove_key
+
+    def remove(self: LocalStore, name: str) -> int:
+        removed.append(name)
+        return before(self, name)
+
+    monkeypatch.setattr(LocalStore, "remove_key", remove)
+
+    assert 0 == flowtap("keys", "remove", "two", "one", "two", "--yes").status
+    assert ["two", "one"] == removed
+    assert ["three"] == list(keys(root))
