@@ -150,6 +150,14 @@ def ending(flow: HTTPFlow, refused: bool = False) -> Transport:
     return Transport.UPSTREAM_ERROR
 
 
+def error_told(flow: HTTPFlow, transport: Transport) -> str:
+    """mitmproxy's words, but for those that accuse the client of what the upstream did."""
+    message = flow.error.msg if flow.error is not None else ""
+    if transport is Transport.UPSTREAM_ERROR:
+        return message.replace("stream reset by client", "stream reset by upstream", 1)
+    return message
+
+
 def error_line(text: str) -> str:
     """One line: white space collapsed, at most ERROR_CAP characters, the cut shown by `…`."""
     line = " ".join(text.split())

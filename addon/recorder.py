@@ -30,6 +30,7 @@ from addon.exchange import (
     asked,
     ending,
     error_line,
+    error_told,
     method_of,
     path_of,
     request_head,
@@ -235,7 +236,8 @@ class Recorder:
         if flow.response is not None:
             # Headers that mitmproxy found invalid come without `responseheaders`.
             self._head(live, flow.response)
-        transport, message = ending(flow, live.refused), flow.error.msg
+        transport = ending(flow, live.refused)
+        message = error_told(flow, transport)
         if transport is Transport.CLIENT_CLOSED and (idle := timed_out(live.idle_s())) is not None:
             transport, message = Transport.KILLED, idle
         self._end(live, transport, message)

@@ -37,6 +37,10 @@ NEEDS_WHOLE_REQUEST = (
 hook comes after the upstream has it: a blocked call would go through. `modify_headers`,
 `proxyauth` and `upstream_auth` act before and go on working."""
 
+WHOLE_REQUEST_HOOKS = ("request", "requestheaders")
+"""Of other scripts. In the second they may answer, and mitmproxy does not survive an answer on a
+request that streams: the client would wait for ever."""
+
 TCP_TIMEOUT_S = 3600
 """mitmproxy's own 600 s without a byte cut long silent generations, and look like the client."""
 
@@ -58,7 +62,7 @@ def add_options(loader: Loader) -> None:
         "Stream the bodies of recorded requests to the upstream while they arrive. A streamed "
         "request cannot be blocked, mapped or rewritten any more, so auto streams unless an "
         f"option that does so is set ({', '.join(NEEDS_WHOLE_REQUEST)}) or another script has a "
-        "request hook; yes streams always; no never does, and the partial body of an upload "
+        "request or requestheaders hook; yes streams always; no never does, and the partial body of an upload "
         "that was cut is not recorded. Responses of recorded requests are always streamed.",
         choices=STREAM_CHOICES,
     )
@@ -106,7 +110,10 @@ def streams_requests(ours: object) -> bool:
     if any(getattr(ctx.options, name, None) for name in NEEDS_WHOLE_REQUEST):
         return False
     return not any(
-        callable(getattr(addon, "request", None)) for addon in _scripted() if addon is not ours
+        callable(getattr(addon, hook, None))
+        for addon in _scripted()
+        if addon is not ours
+        for hook in WHOLE_REQUEST_HOOKS
     )
 
 

@@ -120,13 +120,14 @@ async def test_every_named_option_is_mitmproxys(mitm: Any) -> None:
     [
         ("def request(flow): pass\n", False),
         ("class A:\n    def request(self, flow): pass\naddons = [A()]\n", False),
-        ("def requestheaders(flow): pass\ndef response(flow): pass\n", True),
+        ("def requestheaders(flow): pass\n", False),
+        ("def responseheaders(flow): pass\ndef response(flow): pass\n", True),
     ],
 )
 async def test_auto_and_other_scripts(
     mitm: Any, tmp_path: Path, source: str, expected: bool
 ) -> None:
-    """A script with a `request` hook gets whole requests; one without changes nothing."""
+    """A script that may block or answer gets whole requests; another changes nothing."""
     file = tmp_path / "other.py"
     file.write_text(source)
     loader = script.ScriptLoader()

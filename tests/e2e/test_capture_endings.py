@@ -310,6 +310,27 @@ def test_options_that_need_the_whole_request_work(tmp_path: Path) -> None:
         proxy.stop()
 
 
+@pytest.mark.check(45)
+def test_a_script_that_answers_before_the_body_works(tmp_path: Path) -> None:
+    """mitmproxy does not survive an answer on a request that streams: auto does not stream then."""
+    script = tmp_path / "answers.py"
+    script.write_text(
+        "from mitmproxy import http\n"
+        "def requestheaders(flow):\n"
+        "    if 'blocked' in flow.request.path:\n"
+        "        flow.response = http.Response.make(403, b'not here')\n"
+    )
+    with running(tmp_path, sse(), ["-s", str(script)]) as (proxy, upstream):
+        with Client(proxy, HOST) as client:
+            client.send(post("/v1/messages?blocked", b"body"))
+            assert b" 403 " in client.read_until(b"not here")
+        (record,) = done(proxy.store, "blocked")
+        assert (403, b"body") == (record.meta.status, record.request_body.data)
+        assert b"not here" == record.response_body.data
+        assert [] == upstream.calls
+        assert 0 == proxy.stop()
+
+
 @pytest.mark.check(43, 45)
 @pytest.mark.parametrize("broken", ["begin", "recording"])
 def test_a_broken_store_harms_nothing(
