@@ -79,7 +79,7 @@ class Reader(Protocol):
         """The record in flight, to be polled; None if it is not in flight."""
 
     def live_bytes(self, record_id: str) -> int | None:
-        """How large the part of a record in flight is, cheaply, or None; it grows while the exchange does."""
+        """How many bytes of its response a record in flight has, cheaply, or None if it is not in flight."""
 
     def news(
         self, after_seq: int, *, key_id: str | None = None, limit: int = PAGE_CAP

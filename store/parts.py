@@ -159,6 +159,24 @@ class PartChunks:
                     yield frame.aux, frame.payload
 
 
+class PartCounter:
+    """Counts the response bytes of a part; each look reads only what was appended since the last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_to = 0
+        self._response_bytes = 0
+
+    def count(self) -> int:
+        """All response bytes that are there now; FileNotFoundError once the part is gone."""
+        with FileView(self._path) as buffer:
+            for frame in unbroken(buffer, self._read_to):
+                self._read_to = frame.end
+                if frame.kind == Kind.RESPONSE:
+                    self._response_bytes += frame.raw_length
+        return self._response_bytes
+
+
 def read_part(path: Path) -> PartReading:
     """All that a part says; FileNotFoundError if it is gone, OSError if it cannot be read."""
     reading = PartReading()

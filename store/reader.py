@@ -18,7 +18,7 @@ from store.codec import COLUMNS, meta_from_row
 from store.contract import PAGE, PAGE_CAP, Counts
 from store.errors import BadInput, BodyMissing, StoreUnavailable, unusable
 from store.layout import Layout
-from store.parts import LivePart
+from store.parts import LivePart, PartCounter
 from store.record import RECORD_ID, Key, ProxyStatus, Record, RecordMeta, State, Verdict
 from store.retention import cutoff_ms
 from store.segments import Place, read_record
@@ -27,6 +27,10 @@ _META = ", ".join(COLUMNS)
 _PLACE = "segment, start, record_at, writer"
 _STATUS = tuple(field for field in ProxyStatus.__slots__ if field != "alive")
 _KEYS = "id, name, last4, retention_s, created_ms"
+
+
+COUNTERS = 1_000
+"""Records in flight whose response bytes are remembered; a screen shows some fifty."""
 
 
 class LocalReader:
@@ -41,6 +45,7 @@ class LocalReader:
         self._generations = 0
         self._keys: list[Key] = []
         self._keys_version = -1
+        self._counters: dict[str, PartCounter] = {}
         self._connect()
 
     # -- the connection ------------------------------------------------------------------
@@ -303,14 +308,22 @@ class LocalReader:
             return None
 
     def live_bytes(self, record_id: str) -> int | None:
-        """The size of a record's part, or None if it is not in flight."""
+        """How many bytes of its response have arrived, or None if it is not in flight."""
         found = self._find(record_id)
+        counter = self._counters.pop(record_id, None)
         if found is None or found[0].state is not State.LIVE:
             return None
+        if counter is None:
+            counter = PartCounter(self._layout.part(found[1][3], record_id))
         try:
-            return os.stat(self._layout.part(found[1][3], record_id)).st_size
+            size = counter.count()
         except OSError:
             return None
+        # Put back at the end: what is asked for least is forgotten first.
+        self._counters[record_id] = counter
+        if len(self._counters) > COUNTERS:
+            del self._counters[next(iter(self._counters))]
+        return size
 
 
 def _check_id(record_id: str) -> None:
