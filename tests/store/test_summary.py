@@ -9,6 +9,23 @@ from tests.store.builders import EVENTS, JSON, request_head, response_head
 ID = "01JX4000000000000000000000"
 
 
+UPGRADE: Headers = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
+CREATE = b'{"type":"response.create","model":"m-1","input":"' + b"x" * 90_000 + b'"}'
+CANCEL = b'{"type":"response.cancel","model":"wrong"}'
+
+
+def delta(size: int) -> bytes:
+    return b'{"type":"response.output_text.delta","output_index":0,"delta":"%s"}' % (b"d" * size)
+
+
+CREATED = b'{"type":"response.created","response":{"id":"r","model":"m-2","error":null}}'
+COMPLETED = (
+    b'{"type":"response.completed","response":{"id":"r","model":"m-2","status":"completed",'
+    b'"output":[{"type":"message","content":[{"type":"output_text","text":"%s"}]}],'
+    b'"usage":{"input_tokens":7,"output_tokens":2}}}'
+)
+
+
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 9, 10, 11, 14, 40, 200])
 @pytest.mark.parametrize("step", [1, 3, 7, 200])
 def test_the_ends_of_what_passes_by(size: int, step: int) -> None:
@@ -69,6 +86,35 @@ def test_how_it_ended(
     assert (9 if body else None) == row.ttft_ms
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "form"),
+    [(200, EVENTS, b"data: %s\n\n"), (101, UPGRADE, b"%s")],
+    ids=["stream", "messages"],
+)
+def test_a_stream_longer_than_what_is_decoded(
+    monkeypatch: pytest.MonkeyPatch, status: int, headers: Headers, form: bytes
+) -> None:
+    """The bound is against bombs; a stream that was not encoded is as long as it is."""
+    monkeypatch.setattr("store.summary.DECODE_LIMIT", 1_000)
+    seen = Observed(
+        ID,
+        "k",
+        0,
+        9,
+        request_head("/v1/responses", headers),
+        "responses",
+        response_head(status, headers),
+        Transport.COMPLETE,
+        None,
+        0,
+    )
+    passed = [CREATED, *[delta(100)] * 3_000, COMPLETED % b"t"]
+
+    row = summarize(seen, [(0, CREATE)], [(5, form % each) for each in passed])
+
+    assert (Verdict.COMPLETE, 2, "m-1") == (row.verdict, row.output_tokens, row.model)
+
+
 @pytest.mark.check(128)
 def test_an_error_that_quotes_the_key_does_not_tell_it() -> None:
     """A list shows the error and has no request headers to know the key by."""
@@ -93,11 +139,6 @@ def test_an_error_that_quotes_the_key_does_not_tell_it() -> None:
     assert "sk-ant-test-0000" not in error
 
 
-UPGRADE: Headers = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
-CREATE = b'{"type":"response.create","model":"m-1","input":"' + b"x" * 90_000 + b'"}'
-CANCEL = b'{"type":"response.cancel","model":"wrong"}'
-
-
 def turn(
     transport: Transport, asked: list[bytes], answered: list[bytes], told: str | None = None
 ) -> RecordMeta:
@@ -118,18 +159,6 @@ def turn(
     return summarize(
         seen, [(0, each) for each in asked], [(at, each) for at, each in enumerate(answered, 5)]
     )
-
-
-def delta(size: int) -> bytes:
-    return b'{"type":"response.output_text.delta","output_index":0,"delta":"%s"}' % (b"d" * size)
-
-
-CREATED = b'{"type":"response.created","response":{"id":"r","model":"m-2","error":null}}'
-COMPLETED = (
-    b'{"type":"response.completed","response":{"id":"r","model":"m-2","status":"completed",'
-    b'"output":[{"type":"message","content":[{"type":"output_text","text":"%s"}]}],'
-    b'"usage":{"input_tokens":7,"output_tokens":2}}}'
-)
 
 
 @pytest.mark.check(14, 34)
