@@ -25,7 +25,7 @@ from tui.demo.stage import Stage, begin, prepared
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-SCALE = 2
+SCALE = 1
 DEADLINE_S = 40.0
 
 
