@@ -92,7 +92,7 @@ class RecordList(ScrollView, can_focus=True):
         self.following = True
         self.now_ms = 0
         self.sizes: dict[str, int] = {}
-        """Bytes of the parts in flight, by id."""
+        """Response bytes that have arrived of records in flight, by id."""
         self.key_names: dict[str, str] = {}
         """Names to show in the rows, by key id; empty where all rows are one key's."""
         self._shown: tuple[object, ...] = ()
@@ -132,7 +132,7 @@ class RecordList(ScrollView, can_focus=True):
             self.refresh()
 
     def set_sizes(self, sizes: dict[str, int]) -> None:
-        """The parts in flight grew."""
+        """More of answers in flight has arrived."""
         if sizes != self.sizes:
             self.sizes = sizes
             self.refresh()
@@ -370,11 +370,8 @@ class RecordList(ScrollView, can_focus=True):
         took = show.duration(row.duration_ms)
         if row.state is State.LIVE and not self._orphaned:
             took = f"{max(0, self.now_ms - row.started_ms) // 1000}s"
-            part = self.sizes.get(row.id, 0)
-            if row.status is None:
-                up = max(row.request_bytes, part)
-            else:
-                down = max(row.response_bytes, part - row.request_bytes)
+            if row.status is not None:
+                down = self.sizes.get(row.id, row.response_bytes)
         text = f"{took:>5} ↑{show.size_column(up):>4} ↓{show.size_column(down):>4}"
         if width >= _WIDE:
             total = show.tokens_column(show.total_tokens(row))
