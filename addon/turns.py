@@ -4,12 +4,12 @@ A turn is one `response.create` and what answers it, up to `response.completed`,
 `.incomplete`, `.cancelled`, `.done` or `error`. As OpenAI's reference of the events has it: a
 create may name a lane (`stream_id`), which the events of its answer repeat; within a lane turns
 are answered one after the other, lanes overlap. Which of several open turns a message of the
-server's belongs to is told by, in this order
+server's belongs to is told by
 
-1. the response's id, once an event has said which turn's it is;
-2. the lane: of its turns the first without an id yet takes an id that is new, the oldest takes
-   what has none. An event without a lane, where no turn without one is open, may be any turn's;
-   one of a lane that nobody asked for may be that of a turn without one.
+1. the lane. An event without one may be any turn's if it has that turn's id, or if no turn without
+   a lane is open; one of a lane that nobody asked for may be that of a turn without one;
+2. of the turns left, the response's id, once an event has said whose it is. An id that is new is
+   that of the oldest turn without one; what has no id is of the oldest turn.
 
 `response.created` with no turn waiting for it begins a turn that nobody asked for in a message:
 the successor of a steered response. Messages between turns (rate limits, acknowledgements)
@@ -94,7 +94,8 @@ class Turns:
         self._all = _Line()
         self._lanes: dict[bytes | None, _Line] = {}
         self._by_id: dict[str, _Turn] = {}
-        self._failed: deque[str] = deque(maxlen=FAILED_KEPT)
+        self._in_lane: dict[tuple[bytes | None, str], _Turn] = {}
+        self._failed: deque[tuple[bytes | None, str]] = deque(maxlen=FAILED_KEPT)
 
     def client(self, message: bytes) -> Part | None:
         """Where a message of the client's belongs; None: to no turn."""
@@ -103,9 +104,10 @@ class Turns:
         if not self._all.open:
             return None
         said = _found(_RESPONSE_ID, b'response_id"', message)
-        turn = self._by_id.get(said.decode("utf-8", "replace")) if said is not None else None
+        lane = _found(_LANE, b'"stream_id"', message)
+        turn = self._named(lane, None if said is None else said.decode("utf-8", "replace"))
         if turn is None:
-            line = self._line(_found(_LANE, b'"stream_id"', message))
+            line = self._line(lane)
             turn = _first(line.open) if line is not None else None
         return None if turn is None else Part(turn.number)
 
@@ -116,11 +118,11 @@ class Turns:
         if not (self._all.open or begins):
             return None
         response_id = _response_id(kind, message)
-        turn = self._by_id.get(response_id) if response_id is not None else None
+        lane = _found(_LANE, b'"stream_id"', message)
+        turn = self._named(lane, response_id)
         if turn is None:
-            if response_id in self._failed and not begins:
+            if not begins and (lane, response_id) in self._failed:
                 return None
-            lane = _found(_LANE, b'"stream_id"', message)
             turn = self._answered(lane, response_id, begins)
             if turn is None:
                 if not begins:
@@ -132,6 +134,16 @@ class Turns:
             self._end(turn, failed=kind == "error")
             return Part(turn.number, ends=True)
         return Part(turn.number)
+
+    def _named(self, lane: bytes | None, response_id: str | None) -> _Turn | None:
+        """The turn whose response has that id. Some servers give the same to all, so what says
+        its lane is looked for there alone."""
+        if response_id is None:
+            return None
+        turn = self._in_lane.get((lane, response_id))
+        if turn is None and (lane is None or lane not in self._lanes):
+            turn = self._by_id.get(response_id)
+        return turn
 
     def _answered(self, lane: bytes | None, response_id: str | None, begins: bool) -> _Turn | None:
         """The turn that an event with an id not seen before, or with none, is of."""
@@ -164,7 +176,7 @@ class Turns:
     def _name(self, turn: _Turn, response_id: str | None) -> None:
         if response_id is not None:
             turn.response_id = response_id
-            self._by_id[response_id] = turn
+            self._by_id[response_id] = self._in_lane[turn.lane, response_id] = turn
             for line in (self._all, self._lanes[turn.lane]):
                 line.waiting.pop(turn.number, None)
 
@@ -175,9 +187,14 @@ class Turns:
         if not line.open:
             del self._lanes[turn.lane]
         if turn.response_id is not None:
-            del self._by_id[turn.response_id]
+            key = (turn.lane, turn.response_id)
+            # Where ids are not unique another turn may have taken its place.
+            if self._by_id.get(turn.response_id) is turn:
+                del self._by_id[turn.response_id]
+            if self._in_lane.get(key) is turn:
+                del self._in_lane[key]
             if failed:
-                self._failed.append(turn.response_id)
+                self._failed.append(key)
 
 
 def _first(turns: OrderedDict[int, _Turn]) -> _Turn | None:

@@ -129,6 +129,18 @@ SCRIPTS: dict[str, list[Step]] = {
         gets(1, delta(stream_id="b")),
         gets(0, delta(stream_id="a")),
     ],
+    "lanes with one id for all": [
+        asks(0, stream_id="a"),
+        asks(1, stream_id="b"),
+        asks(2, stream_id="a"),
+        gets(0, event("response.created", "same", stream_id="a")),
+        gets(1, event("response.created", "same", stream_id="b")),
+        gets(0, event("response.in_progress", "same", stream_id="a")),
+        gets(1, event("error", stream_id="b"), ends=True),
+        gets(0, event("response.completed", "same", stream_id="a"), ends=True),
+        gets(2, event("response.created", "same", stream_id="a")),
+        gets(2, event("response.completed", "same", stream_id="a"), ends=True),
+    ],
     "lanes that the server does not repeat": [
         asks(0, stream_id="a"),
         asks(1, stream_id="b"),
@@ -244,7 +256,12 @@ def test_any_mixture_of_lanes(data: st.DataObject) -> None:
     asked: defaultdict[str | None, list[int]] = defaultdict(list)
     begun: set[int] = set()
     count = 0
-    lanes = st.sampled_from([None, "a", "b"])
+    # A server with one id for all can only be understood where it says every lane.
+    same = data.draw(st.booleans(), "one id for all")
+    lanes = st.sampled_from(["a", "b"] if same else [None, "a", "b"])
+
+    def name(number: int) -> str:
+        return "same" if same else f"r{number}"
 
     def fields(lane: str | None) -> dict[str, str]:
         return {} if lane is None else {"stream_id": lane}
@@ -263,14 +280,14 @@ def test_any_mixture_of_lanes(data: st.DataObject) -> None:
         said: str | None
         if number not in begun:
             begun.add(number)
-            kind, said, ends = "response.created", f"r{number}", False
+            kind, said, ends = "response.created", name(number), False
         else:
             kind, said, ends = data.draw(
                 st.sampled_from(
                     [
                         ("response.output_text.delta", None, False),
-                        ("response.in_progress", f"r{number}", False),
-                        ("response.completed", f"r{number}", True),
+                        ("response.in_progress", name(number), False),
+                        ("response.completed", name(number), True),
                         ("error", None, True),
                     ]
                 )
@@ -281,23 +298,25 @@ def test_any_mixture_of_lanes(data: st.DataObject) -> None:
     for lane, waiting in asked.items():
         for number in waiting:
             assert Part(number, ends=True) == turns.server(event("error", **fields(lane)))
-    assert (0, {}, {}) == (len(turns._all.open), turns._lanes, turns._by_id)
+    assert (0, {}, {}, {}) == (
+        len(turns._all.open),
+        turns._lanes,
+        turns._by_id,
+        turns._in_lane,
+    )
     assert len(turns._failed) <= FAILED_KEPT
 
 
+LANES = st.sampled_from([{}, {}, {"stream_id": "a"}, {"stream_id": "b"}])
+IDS = st.sampled_from([None, "r1", "r2"])
+KINDS = st.sampled_from(
+    ["response.created", "response.in_progress", "response.completed", "error", "other"]
+)
 PIECES = st.one_of(
     st.binary(max_size=30),
-    st.sampled_from(
-        [
-            create(),
-            create(stream_id="a"),
-            event("response.created", "r1"),
-            event("response.created", "r1", stream_id="a"),
-            event("response.completed", "r1"),
-            event("error"),
-            delta(),
-        ]
-    ),
+    st.builds(lambda lane: create(**lane), LANES),
+    st.builds(lambda kind, of, lane: event(kind, of, **lane), KINDS, IDS, LANES),
+    st.builds(lambda of, lane: delta(response_id=of or "", **lane), IDS, LANES),
 )
 
 
@@ -319,3 +338,6 @@ def test_no_sequence_breaks_it(messages: list[tuple[bool, bytes]]) -> None:
         if part.ends:
             open_turns.remove(part.turn)
     assert open_turns == set(turns._all.open)
+    named = (*turns._by_id.values(), *turns._in_lane.values())
+    assert {turn.number for turn in named} <= open_turns
+    assert open_turns == {n for line in turns._lanes.values() for n in line.open}
