@@ -70,12 +70,12 @@ def guarded[T](hook: Callable[["Recorder", T], None]) -> Callable[["Recorder", T
         try:
             hook(self, subject)
         except Exception as error:
-            self._failed(error)
             if isinstance(subject, http.HTTPFlow):
                 self._give_up(subject.id, error)
             elif isinstance(subject, connection.Client):
                 for flow_id in list(self._of_client.get(subject.id, ())):
                     self._give_up(flow_id, error)
+            self._failed(error)
 
     functools.update_wrapper(run, hook)
     return run
@@ -279,8 +279,8 @@ class Recorder:
         recording = writer.begin(key, time.time_ns() // 1_000_000, head, protocol)
 
         def failed(error: BaseException, flow_id: str = flow.id) -> None:
-            self._failed(error)
             self._give_up(flow_id, error)
+            self._failed(error)
 
         try:
             live = Exchange(

@@ -272,6 +272,10 @@ class Client:
             self.received += data
         return self.received
 
+    def read_more(self) -> None:
+        """Receive once."""
+        self.received += self._sock.recv(65536)
+
     def read_to_end(self) -> bytes:
         """Receive until the proxy closes."""
         with contextlib.suppress(OSError):

@@ -42,6 +42,7 @@ UNTRUSTED = "untrusted.test"
 
 STAGE_SCRIPT = Path(__file__).with_name("stage_script.py")
 IMPATIENT = Path(__file__).with_name("impatient.py")
+RAISING = Path(__file__).with_name("raising.py")
 
 STREAMS = ("--set", "flowtap_stream_requests=yes")
 """The stage's script has a `request` hook: with `auto` requests would be buffered."""
@@ -53,6 +54,7 @@ RIGS: dict[str, tuple[Path, Sequence[str]]] = {
         MAIN,
         (*STREAMS, "--set", "connection_strategy=lazy", "--set", "body_size_limit=2k"),
     ),
+    "raising": (RAISING, STREAMS),
     "impatient": (IMPATIENT, (*STREAMS, "--set", "tcp_timeout=2")),
 }
 

@@ -1,0 +1,57 @@
+"""A mitmproxy script: our addon, raising where the latest request says: `raise=PLACE`, or `PLACE+PLACE`.
+
+Requests come one at a time in the test. A place is armed from its request's headers on, so it is
+also armed where nothing but the recording tells which exchange it was.
+"""
+
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mitmproxy import http
+
+addons: list[Any] = runpy.run_path(str(Path(__file__).parents[2] / "addon" / "main.py"))["addons"]
+
+from addon import complaints, exchange, recorder, tap  # noqa: E402 - found by main.py
+from store import handover, writer  # noqa: E402
+from tests.e2e.places import HOOKS, PLACES  # noqa: E402
+
+complaints.EVERY_S = 0.0
+
+_OWNERS: dict[str, Any] = {
+    "recorder": recorder,
+    "Recorder": recorder.Recorder,
+    "Exchange": exchange.Exchange,
+    "tap": tap,
+    "Tap": tap.Tap,
+    "Complaints": complaints.Complaints,
+    "LocalWriter": writer.LocalWriter,
+    "LocalRecording": handover.LocalRecording,
+}
+
+_armed: list[str] = []
+
+
+class Arm:
+    """Loaded before ours: notes the place before any hook of ours runs."""
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        global _armed
+        _armed = flow.request.path.rpartition("raise=")[2].split("+")
+
+
+def _raising(place: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any, **keywords: Any) -> Any:
+        if place in _armed:
+            raise ZeroDivisionError(place)
+        return inner(*args, **keywords)
+
+    return run
+
+
+for _place in {place for each in (*PLACES, *HOOKS) for place in each.split("+")}:
+    _owner, _, _name = _place.partition(".")
+    setattr(_OWNERS[_owner], _name, _raising(_place, getattr(_OWNERS[_owner], _name)))
+
+addons = [Arm(), *addons]
