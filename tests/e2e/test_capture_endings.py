@@ -1,14 +1,15 @@
-"""However an exchange ends: one record, with what had passed and who ended it. Real sockets."""
+"""What keys, options, other scripts and a broken store do to recording while it runs. Real sockets.
 
-import signal
+How exchanges end is in state_table.py.
+"""
+
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from store.location import open_store
-from store.record import Record, State, Transport
 from tests.e2e.harness import (
     DEADLINE_S,
     KEY,
@@ -30,13 +31,6 @@ HOST = "api.anthropic.com"
 HALF = b'event: message_start\ndata: {"type":"message_start","message":{"model":"m"}}\n\n'
 
 
-@pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, Upstream]]:
-    """One proxy for the endings that leave it running."""
-    with running(tmp_path_factory.mktemp("endings"), sse()) as pair:
-        yield pair
-
-
 def half(then: Callable[[Call], None]) -> Callable[[Call], None]:
     """An upstream that streams one event and then does that."""
 
@@ -49,151 +43,6 @@ def half(then: Callable[[Call], None]) -> Callable[[Call], None]:
     return script
 
 
-def nothing(then: Callable[[Call], None]) -> Callable[[Call], None]:
-    """An upstream that reads the request and then does that."""
-
-    def script(call: Call) -> None:
-        call.read_body()
-        then(call)
-
-    return script
-
-
-def client_waits(client: Client) -> None:
-    client.read_to_end()
-
-
-def client_closes(client: Client) -> None:
-    client.read_until(HALF)
-    client.close()
-
-
-def client_resets(client: Client) -> None:
-    client.read_until(HALF)
-    client.reset()
-
-
-ENDINGS: list[
-    tuple[str, Callable[[Call], None], Callable[[Client], None], Transport, str, bytes | None]
-] = [
-    ("client-closes", half(Call.wait_closed), client_closes, Transport.CLIENT_CLOSED,
-     "Client disconnected.", HALF),
-    ("client-resets", half(Call.wait_closed), client_resets, Transport.CLIENT_CLOSED,
-     "Client disconnected.", HALF),
-    ("upstream-cuts", half(Call.cut), client_waits, Transport.UPSTREAM_CLOSED,
-     "peer closed connection", HALF),
-    ("upstream-resets", half(Call.reset), client_waits, Transport.UPSTREAM_CLOSED,
-     "peer closed connection", HALF),
-    ("upstream-breaks-framing", half(lambda call: call.send(b"not a size\r\n")), client_waits,
-     Transport.UPSTREAM_ERROR, "protocol error", HALF),
-    ("upstream-closes-at-once", nothing(Call.cut), client_waits, Transport.UPSTREAM_CLOSED,
-     "server closed connection", None),
-    ("upstream-talks-nonsense", nothing(lambda call: call.send(b"what?\r\n\r\n")), client_waits,
-     Transport.UPSTREAM_ERROR, "Cannot parse HTTP response", None),
-]  # fmt: skip
-
-
-@pytest.mark.check(23, 24, 39, 40, 41)
-@pytest.mark.parametrize(
-    ("case", "script", "client_does", "transport", "error", "body"),
-    ENDINGS,
-    ids=[row[0] for row in ENDINGS],
-)
-def test_ending(
-    rig: tuple[Proxy, Upstream],
-    case: str,
-    script: Callable[[Call], None],
-    client_does: Callable[[Client], None],
-    transport: Transport,
-    error: str,
-    body: bytes | None,
-) -> None:
-    """`body` None: there was no response at all."""
-    proxy, upstream = rig
-    upstream.script = script
-    with Client(proxy, HOST) as client:
-        client.send(post(f"/v1/messages?case={case}", b'{"model":"m"}'))
-        client_does(client)
-    (record,) = done(proxy.store, f"case={case}")
-    assert transport is record.meta.transport
-    assert record.meta.error is not None
-    assert error in record.meta.error
-    assert b'{"model":"m"}' == record.request_body.data
-    if body is None:
-        assert record.response is None
-        assert record.meta.status is None
-    else:
-        assert 200 == record.meta.status
-    assert (body or b"") == record.response_body.data
-
-
-@pytest.mark.check(15, 24, 38)
-def test_a_cut_upload(rig: tuple[Proxy, Upstream]) -> None:
-    """The prefix that had passed is kept."""
-    proxy, upstream = rig
-    arrived = threading.Event()
-
-    def script(call: Call) -> None:
-        call.body = call.read_some()
-        arrived.set()
-        call.wait_closed()
-
-    upstream.script = script
-    with Client(proxy, HOST) as client:
-        client.send(post("/v1/messages?case=cut-upload", b"a prefix", length=1000))
-        assert arrived.wait(DEADLINE_S)
-        client.close()
-    (record,) = done(proxy.store, "case=cut-upload")
-    assert b"a prefix" == record.request_body.data
-    assert record.response is None
-    assert Transport.CLIENT_CLOSED is record.meta.transport
-    assert record.meta.error is not None
-    assert "received 8 bytes, expected 1000" in record.meta.error
-
-
-def test_an_early_answer(rig: tuple[Proxy, Upstream]) -> None:
-    """413 in mid-upload; the client never sends the rest, and leaves: the answer was whole."""
-    proxy, upstream = rig
-
-    def script(call: Call) -> None:
-        call.read_some()
-        call.answer(b"too large", 413)
-        call.wait_closed()
-
-    upstream.script = script
-    with Client(proxy, HOST) as client:
-        client.send(post("/v1/messages?case=early", b"a prefix", length=1000))
-        client.read_until(b"too large")
-        client.close()
-    (record,) = done(proxy.store, "case=early")
-    assert (413, b"too large") == (record.meta.status, record.response_body.data)
-    assert b"a prefix" == record.request_body.data
-    assert Transport.COMPLETE is record.meta.transport
-
-
-@pytest.mark.check(24)
-@pytest.mark.parametrize(("strategy", "expected"), [("eager", 0), ("lazy", 1)])
-def test_a_refused_upstream(tmp_path: Path, strategy: str, expected: int) -> None:
-    """mitmproxy's default connects before there is a request: then there is nothing to record."""
-    arguments = ["--set", f"connection_strategy={strategy}"]
-    with running(tmp_path, sse(), arguments) as (proxy, upstream):
-        upstream.refuse()
-        with Client(proxy, HOST) as client:
-            assert (502 if strategy == "eager" else 200) == client.connect_status
-            if expected:
-                client.send(post("/v1/messages?case=refused", b"{}"))
-                assert b" 502 " in client.read_to_end()
-        assert 0 == proxy.stop()
-        found = records(proxy.store)
-    assert expected == len(found)
-    for record in found:
-        assert Transport.UPSTREAM_ERROR is record.meta.transport
-        assert record.response is None
-        assert record.meta.error is not None
-        assert "Connect call failed" in record.meta.error
-        assert HOST == record.meta.host
-
-
 def stream_half(proxy: Proxy, client: Client, path: str = "/v1/messages") -> None:
     """Until half a stream is with the client, and on disk in flight."""
     client.send(post(path, b'{"model":"m"}'))
@@ -203,42 +52,6 @@ def stream_half(proxy: Proxy, client: Client, path: str = "/v1/messages") -> Non
         return any(HALF == record.response_body.data for record in records(proxy.store, path))
 
     wait_for(written, "the chunk in the record in flight")
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_an_orderly_stop(tmp_path: Path, number: signal.Signals) -> None:
-    """In mid-stream, one of two: both are ended and written before the process exits; a closed
-    terminal is no exception."""
-    with running(tmp_path, half(Call.wait_closed)) as (proxy, upstream):
-        with Client(proxy, HOST) as client:
-            stream_half(proxy, client, "/v1/messages?case=streaming")
-            upstream.script = nothing(Call.wait_closed)
-            with Client(proxy, HOST) as waiting:
-                waiting.send(post("/v1/messages?case=waiting", b"{}"))
-                wait_for(lambda: records(proxy.store, "case=waiting"), "the second record")
-                assert 0 == proxy.signal(number)
-        found: dict[str, Record] = {r.meta.path.partition("=")[2]: r for r in records(proxy.store)}
-    assert {"streaming", "waiting"} == set(found)
-    for record in found.values():
-        assert State.DONE is record.meta.state
-        assert Transport.PROXY_SHUTDOWN is record.meta.transport
-        assert "The proxy was stopped." == record.meta.error
-    assert HALF == found["streaming"].response_body.data
-    assert found["waiting"].response is None
-
-
-def test_kill_9(tmp_path: Path) -> None:
-    """No hook runs: the next start makes a record of what was on disk."""
-    store = new_store(tmp_path / "store")
-    with Upstream(half(Call.wait_closed)) as upstream:
-        with Proxy(store, tmp_path / "confdir", upstream) as proxy, Client(proxy, HOST) as client:
-            stream_half(proxy, client)
-            proxy.kill()
-        with Proxy(store, tmp_path / "confdir", upstream):
-            (record,) = done(store)
-    assert Transport.RECOVERED is record.meta.transport
-    assert b'{"model":"m"}' == record.request_body.data
-    assert HALF == record.response_body.data
 
 
 @pytest.mark.check(2, 37)

@@ -1,6 +1,6 @@
-"""HTTP/2 on both legs: streams of one connection, resets of either side, GOAWAY."""
+"""HTTP/2 on both legs: names, cookies, the streams of one connection. How they end: state_table.py."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -70,50 +70,3 @@ def test_streams_of_one_connection(rig: tuple[Proxy, H2Upstream]) -> None:
     assert {b"body-%d" % n: b"data: body-%d\n\n" % n for n in range(4)} == {
         record.request_body.data: record.response_body.data for record in found
     }
-
-
-def start_only(stream: Stream) -> None:
-    stream.start()
-    stream.chunk(FIRST)
-
-
-def then(end: Callable[[Stream], None]) -> Callable[[Stream], None]:
-    def script(stream: Stream) -> None:
-        start_only(stream)
-        end(stream)
-
-    return script
-
-
-@pytest.mark.check(40, 41)
-@pytest.mark.parametrize(
-    ("case", "script", "cancels", "transport", "error"),
-    [
-        ("client-cancels", start_only, True, Transport.CLIENT_CLOSED, "CANCEL"),
-        ("upstream-resets", then(Stream.reset), False, Transport.UPSTREAM_ERROR, "INTERNAL_ERROR"),
-        ("upstream-goes-away", then(Stream.go_away), False, Transport.UPSTREAM_CLOSED, "closed"),
-    ],
-)
-def test_ending(
-    rig: tuple[Proxy, H2Upstream],
-    case: str,
-    script: Callable[[Stream], None],
-    cancels: bool,
-    transport: Transport,
-    error: str,
-) -> None:
-    """mitmproxy says `stream reset by client` of both sides; the record does not."""
-    proxy, upstream = rig
-    upstream.streams = script
-    with H2Client(proxy, HOST) as client:
-        stream = client.post(f"/v1/chat/completions?case={case}", b"{}")
-        if cancels:
-            assert "" == client.read_stream(stream, FIRST)
-            client.cancel(stream)
-        else:
-            assert client.read_stream(stream) in ("reset", "closed")
-        (record,) = done(proxy.store, f"case={case}")
-    assert transport is record.meta.transport
-    assert record.meta.error is not None
-    assert error in record.meta.error
-    assert FIRST == record.response_body.data

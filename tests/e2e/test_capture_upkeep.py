@@ -9,19 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from store.record import Transport
 from tests.e2e.harness import (
     KEY,
-    MAIN,
     Call,
-    Client,
     Proxy,
     Upstream,
     done,
     new_store,
-    post,
     records,
-    wait_for,
 )
 
 HOST = "api.anthropic.com"
@@ -61,32 +56,6 @@ def test_a_store_out_of_reach(tmp_path: Path) -> None:
             assert b"hi" == record.response_body.data
             assert [] == records(store, "case=locked")
             assert 0 == proxy.stop()
-
-
-def test_a_reload(tmp_path: Path) -> None:
-    """mitmproxy reloads a script whose file changed: recording ends in order and goes on."""
-    script = tmp_path / "reloaded.py"
-    script.write_text(f"import runpy\naddons = runpy.run_path({str(MAIN)!r})['addons']\n")
-    store = new_store(tmp_path / "store")
-    with (
-        Upstream(echo) as upstream,
-        Proxy(store, tmp_path / "confdir", upstream, script=script) as proxy,
-    ):
-        say(proxy, "before")
-        done(store, "case=before")
-        upstream.script = Call.wait_closed
-        with Client(proxy, HOST) as client:
-            client.send(post("/v1/messages?case=during", b"{}"))
-            wait_for(lambda: records(store, "case=during"), "a record in flight")
-            script.write_text(script.read_text() + "# touched\n")
-            wait_for(lambda: proxy.log.count("flowtap: recording 1 key") == 2, "the reload")
-        upstream.script = echo
-        say(proxy, "after")
-        (during,) = done(store, "case=during")
-        (after,) = done(store, "case=after")
-        assert 0 == proxy.stop()
-    assert Transport.PROXY_SHUTDOWN is during.meta.transport
-    assert b"hi" == after.response_body.data
 
 
 def test_nohup(tmp_path: Path) -> None:
