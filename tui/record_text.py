@@ -29,7 +29,6 @@ def row_text(
     width: int,
     *,
     reveal: bool = False,
-    secrets: tuple[str, ...] = (),
 ) -> str:
     """One line a record: id, state, model, when, how long, how much, and the path or the error."""
     glyph, code, _ = badge(meta, now_ms)
@@ -45,8 +44,8 @@ def row_text(
             f"{tokens if tokens != '→' else '':>10}",
         )
     )
-    reason = mask_all(failure(meta), secrets)
-    path = meta.path if reveal else mask_all(mask_path(meta.path), secrets)
+    reason = failure(meta)
+    path = meta.path if reveal else mask_path(meta.path)
     return f"{head}  {fit(escape(f'{path} · {reason}' if reason else path), max(20, width - len(head) - 2))}".rstrip()
 
 

@@ -1,6 +1,5 @@
 """`flowtap ls`, `show`, `tail`: what the UI shows, for scripts and for reading in a pipe."""
 
-import re
 import shutil
 import time
 
@@ -8,16 +7,13 @@ import click
 
 from collectors.protocol import LlmProtocol
 from store.contract import PAGE, PAGE_CAP, Reader
-from store.errors import BadInput, StoreError
+from store.errors import BadInput
 from store.location import open_reader
 from store.record import RecordMeta, State
 from tui.cli.common import json_line, store_option
 
 POLL_S = 0.1
 """Two microseconds of CPU a look; nobody sees a tenth of a second."""
-
-_SECRET_LIKE = re.compile(r"[^\s\"'`,;:()]{12,}")
-"""Only an error with a word this long is worth reading the record's head for."""
 
 WIDE = 1_000
 """Columns where nobody said how many: a pipe has no edge."""
@@ -139,32 +135,17 @@ class _Printer:
 
     def row(self, meta: RecordMeta) -> None:
         self.printed += 1
-        secrets = () if self._reveal else self._secrets(meta)
         if self._json:
             from tui.record_json import meta_json
 
             names = _names(self._reader)
-            line = json_line(meta_json(meta, names, reveal=self._reveal, secrets=secrets))
+            line = json_line(meta_json(meta, names, reveal=self._reveal))
         else:
             from tui.record_text import row_text
 
             now_ms = time.time_ns() // 1_000_000
-            line = row_text(meta, now_ms, self._width, reveal=self._reveal, secrets=secrets)
+            line = row_text(meta, now_ms, self._width, reveal=self._reveal)
         click.echo(line)
-
-    def _secrets(self, meta: RecordMeta) -> tuple[str, ...]:
-        """What must not be shown of a row: an upstream's error may quote the key it refuses."""
-        words = tuple(_SECRET_LIKE.findall(meta.error or ""))
-        if not words:
-            return ()
-        from store.masks import credentials
-
-        try:
-            record = self._reader.get(meta.id)
-        except StoreError:
-            record = None
-        # Without the request's own headers every long word may be the key.
-        return words if record is None else credentials(record.request.headers, record.request.path)
 
 
 def _names(reader: Reader) -> dict[str, str]:
