@@ -157,9 +157,10 @@ class Sockets:
 
     def broken(self, flow_id: str, transport: Transport, text: str) -> None:
         """The socket is gone, or never came to be."""
-        socket = self._open.pop(flow_id, None)
+        socket = self._open.get(flow_id)
         if socket is not None:
             self._end_live(socket, transport, text)
+            self._open.pop(flow_id, None)
 
     def failed(self, flow_id: str, text: str) -> None:
         """Something of ours raised: its turns end as the prefixes they are; its next ones are new."""
@@ -196,9 +197,10 @@ class Sockets:
         self, socket: _Socket, turn: int, transport: Transport, text: str | None = None
     ) -> None:
         """The one place where a turn's record ends, once."""
-        live = socket.live.pop(turn, None)
+        live = socket.live.get(turn)
         if live is not None:
             live.recording.end(live.now(), transport, None if text is None else error_line(text))
+            del socket.live[turn]
 
     def _end_live(self, socket: _Socket, transport: Transport, text: str) -> None:
         for turn in list(socket.live):

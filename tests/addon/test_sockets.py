@@ -380,6 +380,33 @@ async def test_a_broken_store_leaves_the_messages_alone(
         assert "the traffic is not affected" in caplog.text
 
 
+@pytest.mark.check(43, 45)
+async def test_a_bug_of_ours_ends_the_turn_with_its_prefix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No hole in what is kept; the socket's next turn is recorded."""
+
+    def bug(at_ms: int, data: bytes) -> None:
+        raise ValueError("a bug")
+
+    with running() as rig:
+        flow = open_socket(rig)
+        asks(rig, flow)
+        gets(rig, flow, CREATED)
+        with monkeypatch.context() as patched:
+            patched.setattr(rig.writer.only, "response_chunk", bug)
+            gets(rig, flow, DELTA)
+        gets(rig, flow, DELTA, COMPLETED)
+        asks(rig, flow)
+        gets(rig, flow, COMPLETED)
+        cut, whole = rig.writer.recordings
+        assert [CREATED] == cut.response_chunks
+        assert [
+            (Transport.RECORDER_FAILED, "Recording failed (ValueError); the call went on.")
+        ] == (cut.ends)
+        assert [(Transport.COMPLETE, None)] == whole.ends
+
+
 async def test_a_socket_outlives_a_reload() -> None:
     """`done` ends its turn; after `running` its next turn is recorded again."""
     with running() as rig:
