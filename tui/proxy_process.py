@@ -48,6 +48,7 @@ class ProxyProcess:
         self.port = port if port is not None else (PORT if _is_free(PORT) else 0)
         self._arguments = [
             sys.executable,
+            "-u",  # its log is read while it is written
             "-P",  # a folder named addon where the user stands is none of ours
             "-m",
             "addon",

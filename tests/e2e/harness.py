@@ -97,6 +97,8 @@ class Proxy:
         self._environment = {
             **os.environ,
             "FLOWTAP_STORE": str(store),
+            # The log is read while it is written; a pipe would get it in blocks.
+            "PYTHONUNBUFFERED": "1",
             "FLOWTAP_TEST_UPSTREAM": str(upstream.port),
         }
         self._ready = ready

@@ -50,7 +50,7 @@ def proxy(store: str | None, arguments: tuple[str, ...]) -> None:
 
     Every argument is mitmdump's: `flowtap proxy -p 9000 --mode upstream:http://proxy:3128`.
     """
-    command = [sys.executable, "-P", "-m", "addon"]
+    command = [sys.executable, "-u", "-P", "-m", "addon"]
     if not any("flowtap_store=" in argument for argument in arguments):
         command += ["--set", f"flowtap_store={store_path(store)}"]
     sys.stdout.flush()

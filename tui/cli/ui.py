@@ -65,5 +65,5 @@ def _proxy_alone(root: str) -> int:
     click.echo("No terminal here, so this is the proxy alone. Open the UI elsewhere: flowtap")
     click.echo(f"Store: {root}. Stop with ctrl-c.")
     sys.stdout.flush()
-    command = [sys.executable, "-P", "-m", "addon", "--set", f"flowtap_store={root}"]
+    command = [sys.executable, "-u", "-P", "-m", "addon", "--set", f"flowtap_store={root}"]
     os.execv(command[0], command)  # noqa: S606 - our own interpreter
