@@ -7,6 +7,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
+pytest.importorskip(
+    "anthropic", reason="the SDKs are not installed on Python 3.12 (pyproject.toml)"
+)
+
 import anthropic
 import openai
 from anthropic.types import Message

@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
-import openai
 import pytest
+
+pytest.importorskip("openai", reason="the SDKs are not installed on Python 3.12 (pyproject.toml)")
+
+import openai
 from openai.types.responses import Response
 
 from store.record import Verdict
