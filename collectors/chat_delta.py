@@ -231,12 +231,9 @@ def _last(choice: Choice, key: str, value: Any, _: Warnings) -> None:
 
 
 def _appended(choice: Choice, key: str, value: Any, warnings: Warnings) -> None:
-    held = choice.message.get(key)
-    if type(value) is not list:
-        warnings.note(f"{key} that is no list")
+    held = _held_items(choice, key, value, warnings)
+    if held is None:
         return
-    if type(held) is not Items:
-        held = choice.message[key] = Items()
     held.extend(value)
 
 
@@ -250,14 +247,22 @@ def _audio(choice: Choice, key: str, value: Any, _: Warnings) -> None:
     grow(choice.message, key, value)
 
 
-def _reasoning_details(choice: Choice, key: str, value: Any, warnings: Warnings) -> None:
-    """OpenRouter: typed pieces; those of the same type and index are one."""
-    held = choice.message.get(key)
+def _held_items(choice: Choice, key: str, value: Any, warnings: Warnings) -> Items | None:
+    """The list a field grows in; None, with a warning, where what came is no list."""
     if type(value) is not list:
         warnings.note(f"{key} that is no list")
-        return
+        return None
+    held = choice.message.get(key)
     if type(held) is not Items:
         held = choice.message[key] = Items()
+    return held
+
+
+def _reasoning_details(choice: Choice, key: str, value: Any, warnings: Warnings) -> None:
+    """OpenRouter: typed pieces; those of the same type and index are one."""
+    held = _held_items(choice, key, value, warnings)
+    if held is None:
+        return
     for piece in value:
         last = held[-1] if held else None
         if (
@@ -287,12 +292,9 @@ def _reasoning_details(choice: Choice, key: str, value: Any, warnings: Warnings)
 
 def _reasoning_items(choice: Choice, key: str, value: Any, warnings: Warnings) -> None:
     """Whole items, said again as they change: by id, the last counts."""
-    held = choice.message.get(key)
-    if type(value) is not list:
-        warnings.note(f"{key} that is no list")
+    held = _held_items(choice, key, value, warnings)
+    if held is None:
         return
-    if type(held) is not Items:
-        held = choice.message[key] = Items()
     for item in value:
         name = get_str(item, "id")
         place = choice.items.get(name) if name is not None else None
