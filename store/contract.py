@@ -9,13 +9,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from store.record import (
+    Ask,
+    Headers,
+    Kept,
     Key,
+    KeyRule,
     ProxyStatus,
     Record,
     RecordMeta,
     RequestHead,
     ResponseHead,
+    Seen,
     Transport,
+    Wire,
 )
 
 PAGE = 100
@@ -101,6 +107,9 @@ class Reader(Protocol):
     def proxies(self) -> list[ProxyStatus]:
         """The proxies that write here, living ones first."""
 
+    def seen(self) -> list[Seen]:
+        """Who sent LLM calls that no key that is on matches, the latest first; bounded."""
+
     def close(self) -> None:
         """Free everything."""
 
@@ -127,15 +136,23 @@ class Recording(Protocol):
     def response_chunk(self, at_ms: int, data: bytes) -> None:
         """Bytes of the response body, as on the wire."""
 
-    def end(self, at_ms: int, transport: Transport, error: str | None = None) -> None:
-        """The exchange is over. The first call counts, every later call on this recording is ignored."""
+    def end(
+        self, at_ms: int, transport: Transport, error: str | None = None, wire: Wire | None = None
+    ) -> None:
+        """The exchange is over, and `wire` is what passed. The first call counts, every later call
+        on this recording is ignored."""
 
 
 class KeyRing(Protocol):
     """The keys in memory, an immutable snapshot."""
 
-    def match(self, credential: bytes) -> Key | None:
-        """The key with that secret, off or on, or None; no I/O, about a microsecond."""
+    def match(self, credentials: Sequence[bytes], headers: Headers) -> Key | None:
+        """The key that decides over a request, off or on, or None; no I/O, microseconds.
+
+        A key that has the secret of one of the credentials decides, the first that is on before
+        those that are off; only without any the rules do: globs, then headers, then claims, again
+        the first that is on before those that are off.
+        """
 
     @property
     def on(self) -> int:
@@ -151,6 +168,12 @@ class Counters:
     unmatched: int = 0
     lost: int = 0
     """Of those seen, the ones of which no record could be begun, for a bug of the addon's."""
+    ring_exchanges: int = 0
+    ring_bytes: int = 0
+    ring_since_ms: int | None = None
+    """See ProxyStatus."""
+    has_ring: bool = False
+    """Asks are answered by this proxy."""
     last_unmatched_ms: int | None = None
     last_unmatched_host: str | None = None
     last_unmatched_fingerprint: str | None = None
@@ -165,10 +188,34 @@ class Writer(Protocol):
     def keys(self) -> KeyRing:
         """The current snapshot; a change by another process is in it within a second."""
 
+    @property
+    def trouble(self) -> str | None:
+        """Why a record begun now would not be kept whole, one line: the disk refuses, or the queue
+        is full; None: all is well. No I/O; what `flowtap_required` asks before each call."""
+
+    def new_id(self, started_ms: int) -> str:
+        """A record id of a record that may be begun later, in the order of `started_ms`."""
+
     def begin(
-        self, key: Key, started_ms: int, request: RequestHead, protocol: str | None
+        self,
+        key: Key,
+        started_ms: int,
+        request: RequestHead,
+        protocol: str | None,
+        record_id: str | None = None,
     ) -> Recording:
-        """Start a record; the key's retention is asked again at its end."""
+        """Start a record; the key's retention is asked again at its end. `record_id`: of `new_id`."""
+
+    def unmatched(self, credential: bytes | None, host: str, client: str | None) -> None:
+        """An LLM call of no key that is on passed: count it by who sent it where, in memory at
+        once, for other processes (Reader.seen) within a second. The credential is not kept, only
+        its keyed hash and its fingerprint, so that it can be opted in."""
+
+    def asks(self) -> list[Ask]:
+        """What users have asked of proxies since the last call, each once; no I/O."""
+
+    def answer(self, ask: Ask, records: int) -> None:
+        """Say how many records were begun for it."""
 
     def announce(self, address: str) -> None:
         """Say where the proxy listens; the status row appears with it."""
@@ -188,6 +235,27 @@ class Store(Protocol):
 
     def add_key(self, name: str, secret: str, retention_s: int | None = None) -> Key:
         """A new key; BadInput if the name or the secret is taken or empty."""
+
+    def add_rule(self, name: str, rule: KeyRule, retention_s: int | None = None) -> Key:
+        """A new key that goes by a rule; BadInput if the name or the rule is taken."""
+
+    def add_seen(self, name: str, fingerprint: str, retention_s: int | None = None) -> Key:
+        """A new key for a credential that passed (Reader.seen), whose secret nobody has to give;
+        BadInput if none has that fingerprint, or several do, or it is a key already."""
+
+    def keep(
+        self,
+        name: str,
+        since_ms: int,
+        retention_s: int,
+        fingerprint: str | None = None,
+        timeout_s: float = 5.0,
+    ) -> Kept:
+        """Ask every running proxy to record what its ring holds since then, under the key `name`,
+        of kind KEPT, which is made if it is not there and whose retention becomes `retention_s`
+        where that is longer; returns once all have answered or `timeout_s` has passed. BadInput
+        if that name is a key of another kind. Exchanges still in flight are recorded on to
+        their ends."""
 
     def rename_key(self, name: str, new_name: str) -> Key:
         """The key under its new name; records stay with it."""

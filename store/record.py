@@ -58,6 +58,32 @@ class Verdict(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class KeyKind(StrEnum):
+    """How a key is matched to a request."""
+
+    SECRET = "secret"  # noqa: S105 - a word, no secret
+    """By a credential's keyed hash. Decides over the other kinds: who names a secret means it."""
+    GLOB = "glob"
+    """By the text of a credential, `sk-ant-oat01-*`: for tokens that rotate under one prefix."""
+    HEADER = "header"
+    """By the value of a request header that is no secret, `chatgpt-account-id`."""
+    CLAIM = "claim"
+    """By a claim of a JSON Web Token, decoded and *not verified*: who can send can claim."""
+    KEPT = "kept"
+    """By nothing: it holds what was kept from the ring (store.contract.Store.keep)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRule:
+    """What a key that goes by no secret matches. Made and read by store.key_rules."""
+
+    kind: KeyKind
+    name: str
+    """The header's name in lower case, the claim's path; "" for a glob."""
+    pattern: str
+    """A glob (`*`, `?`) over the whole value, case-sensitive."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """An API key under a name. The secret itself is never kept, only its keyed hash."""
@@ -70,6 +96,9 @@ class Key:
     retention_s: int | None
     """Whole seconds a record is kept after its completion; None: the key is off."""
     created_ms: int
+    kind: KeyKind = KeyKind.SECRET
+    rule: KeyRule | None = None
+    """What it matches, of kinds GLOB, HEADER and CLAIM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +190,24 @@ class RecordMeta:
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """One body as it passed the proxy, counted and hashed where it was handed on, apart from what
+    was kept of it: what `flowtap verify` holds a record against."""
+
+    bytes: int
+    sha256: str
+    """Lower-case hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Both bodies of an exchange as they passed."""
+
+    request: Passed
+    response: Passed
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A whole record, stored or in flight (then: what had arrived when it was read)."""
 
@@ -172,6 +219,8 @@ class Record:
     response_body: Body
     file: str = ""
     """Where the bytes lie, for messages."""
+    wire: Wire | None = None
+    """What passed, told at the end; None while in flight, and where the proxy did not live to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +247,54 @@ class ProxyStatus:
     """Why records are being lost right now, one line; None: all is well."""
     alive: bool = True
     """The process still holds its lock."""
+    ring_exchanges: int = 0
+    """Exchanges of keys that are off or unknown that its memory holds (flowtap_ring)."""
+    ring_bytes: int = 0
+    ring_since_ms: int | None = None
+    """When the oldest of them began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """LLM calls of no key that is on, counted by who sent them where: what can be opted in. Nothing
+    of the calls themselves is kept."""
+
+    fingerprint: str | None
+    """First eight and last four characters of the credential; None where there was none."""
+    host: str
+    client: str | None
+    """The product of its user-agent, `claude-cli/2.1.197`."""
+    count: int
+    first_ms: int
+    last_ms: int
+    key_id: str | None = None
+    """The key it belongs to, which is off; None: no key has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a user asks of running proxies: keep what your memory holds."""
+
+    id: str
+    key_id: str
+    """Under which key it is to be recorded."""
+    since_ms: int
+    """Exchanges that had not ended before then."""
+    fingerprint: str | None = None
+    """Of this credential alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What proxies answered to an Ask."""
+
+    records: int
+    answered: int
+    """Proxies that have a ring and answered."""
+    without_ring: int
+    """Proxies that run and have none."""
+    silent: int
+    """Proxies that did not answer in time."""
 
 
 def header(headers: Headers, name: bytes) -> bytes | None:
