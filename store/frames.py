@@ -7,7 +7,8 @@ raises and never allocates more than it was given.
     magic 4 | kind 1 | codec 1 | zero 2 | record id 16 | aux 8 | raw length 4 | stored length 4 | crc 4 | payload
 
 The CRC covers the header before it and the payload. `aux` belongs to the kind: of a chunk
-in a part its at_ms, of a slice of arrivals the time its first one counts from.
+in a part its at_ms, of a slice of arrivals the time its first one counts from, of a delta
+the offset of what it is a delta to.
 """
 
 import struct
@@ -65,6 +66,8 @@ class Codec(IntEnum):
 
     RAW = 0
     ZSTD = 1
+    DELTA = 2
+    """zstd with another body of the same file as its prefix; `aux` is where that one's frame begins."""
 
 
 class FrameError(ValueError):
@@ -92,6 +95,7 @@ class Frame:
         if self.codec == Codec.RAW:
             data = self.payload
         elif self.codec == Codec.ZSTD:
+            check_length(self.payload, self.raw_length)
             try:
                 # A context of its own: zstandard's are not safe to share between threads.
                 data = zstandard.ZstdDecompressor().decompress(
@@ -99,11 +103,24 @@ class Frame:
                 )
             except zstandard.ZstdError as exc:
                 raise FrameError(f"frame does not decompress: {exc}") from exc
+        elif self.codec == Codec.DELTA:
+            raise FrameError("frame is a delta and needs its base")
         else:
             raise FrameError(f"frame of unknown codec {self.codec}")
         if len(data) != self.raw_length:
             raise FrameError(f"frame holds {len(data)} bytes, not {self.raw_length}")
         return data
+
+
+def check_length(payload: bytes, length: int) -> None:
+    """FrameError unless zstd's own header promises `length`: what it says is allocated, whatever
+    bound is given."""
+    try:
+        promised = zstandard.frame_content_size(payload)
+    except zstandard.ZstdError as exc:
+        raise FrameError(f"frame does not decompress: {exc}") from exc
+    if promised not in (length, -1):
+        raise FrameError(f"frame holds {promised} bytes, not {length}")
 
 
 class Buffer(Protocol):
@@ -123,7 +140,15 @@ def pack(
         packed = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data)
         if len(packed) < len(data):
             codec, payload = Codec.ZSTD, packed
-    head = _HEADER.pack(MAGIC, kind, codec, 0, record_id, aux, len(data), len(payload), 0)[:_CRC_AT]
+    return pack_stored(kind, record_id, payload, codec, len(data), aux)
+
+
+def pack_stored(
+    kind: int, record_id: bytes, payload: bytes, codec: int, raw_length: int, aux: int
+) -> bytes:
+    """One frame whose payload is coded already."""
+    head = _HEADER.pack(MAGIC, kind, codec, 0, record_id, aux, raw_length, len(payload), 0)
+    head = head[:_CRC_AT]
     crc = zlib.crc32(payload, zlib.crc32(head))
     return b"".join((head, crc.to_bytes(4, "little"), payload))
 

@@ -16,12 +16,14 @@ from store.frames import (
     MAGIC,
     MAX_RAW,
     NO_RECORD,
+    Codec,
     Frame,
     FrameError,
     Kind,
     frame_at,
     pack,
     pack_arrivals,
+    pack_stored,
     scan,
     unbroken,
     unpack_arrivals,
@@ -176,3 +178,14 @@ def test_a_clock_that_steps_back_is_flattened() -> None:
 def test_arrivals_that_are_no_pairs_are_refused() -> None:
     with pytest.raises(FrameError):
         unpack_arrivals(only(pack(Kind.REQUEST_ARRIVALS, NO_RECORD, b"abc")))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"\x28\xb5\x2f\xfd\xe0" + (1 << 60).to_bytes(8, "little") + b"\x01\x00\x00", b"\x28\xb5", b""],
+    ids=["promises 2^60 bytes", "cut", "empty"],
+)
+def test_what_a_compressed_payload_promises_is_not_allocated(payload: bytes) -> None:
+    frame = only(pack_stored(Kind.RESPONSE, ONE, payload, Codec.ZSTD, 100, 0))
+    with pytest.raises(FrameError):
+        frame.decode()
