@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.delta import (
-    BODY_FRAME,
     DEPTH,
     SMALLEST,
     Base,
@@ -21,7 +20,17 @@ from store.delta import (
     pack_body,
     undelta,
 )
-from store.frames import Codec, Frame, FrameError, Kind, frame_at, pack, pack_stored, unbroken
+from store.frames import (
+    BODY_FRAME,
+    Codec,
+    Frame,
+    FrameError,
+    Kind,
+    frame_at,
+    pack,
+    pack_stored,
+    unbroken,
+)
 from tests.store.agentic import session
 
 ID = bytes(range(16))
