@@ -12,7 +12,10 @@ sixteen times as much.
 from operator import itemgetter
 from urllib.parse import unquote_to_bytes
 
+from store.fingerprint import fingerprint
 from store.record import Headers
+
+__all__ = ["credentials", "fingerprint"]
 
 _RANK = {b"authorization": 0, b"x-api-key": 1, b"x-goog-api-key": 2, b"api-key": 3}
 _QUERY_RANK = len(_RANK)
@@ -59,17 +62,3 @@ def _from_query(path: str) -> list[bytes]:
         for name, _, value in pairs
         if name in _QUERY_NAMES
     ]
-
-
-def fingerprint(credential: bytes) -> str:
-    """Enough of a credential to recognise it, too little to use: `sk-ant-t…0000`.
-
-    First eight and last four characters; of sixteen or fewer none is shown, since twelve of
-    sixteen would be most of it. Bytes outside printable ASCII appear as `?`: the text is
-    stored and shown on a terminal.
-    """
-    if len(credential) <= 16:
-        return "…"
-    shown = (credential[:8] + credential[-4:]).decode("latin-1")
-    shown = "".join(c if "!" <= c <= "~" else "?" for c in shown)
-    return f"{shown[:8]}…{shown[8:]}"
