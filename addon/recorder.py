@@ -23,11 +23,11 @@ from mitmproxy import connection, ctx, exceptions, http, tls
 from mitmproxy.addonmanager import Loader
 
 from addon import settings
+from addon.admission import Admission
 from addon.complaints import Complaints
 from addon.credential import credentials
 from addon.exchange import (
     Exchange,
-    asked,
     ending,
     error_line,
     error_told,
@@ -36,7 +36,6 @@ from addon.exchange import (
     request_head,
     response_head,
 )
-from addon.keys import count_unmatched, key_of
 from addon.link import Link, Opener
 from addon.sockets import Sockets
 from addon.surroundings import (
@@ -49,9 +48,9 @@ from addon.surroundings import (
 )
 from addon.tap import Tap, after, before
 from collectors.protocol import asks_for_websocket, detect
-from store.contract import Writer
+from store.contract import Recording
 from store.errors import BadInput
-from store.record import Key, Transport
+from store.record import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +89,8 @@ class Recorder:
         self._link = Link(opener)
         self._live: dict[str, Exchange] = {}
         self._of_client: defaultdict[str, set[str]] = defaultdict(set)
-        self._sockets = Sockets(timed_out)
+        self._admission = Admission(self._failed, lambda: self._link.trouble)
+        self._sockets = Sockets(timed_out, self._admission)
         self._streams_requests = True
         self._server_log = QuietServerLog()
         self._tick_handle: asyncio.TimerHandle | None = None
@@ -169,13 +169,22 @@ class Recorder:
         protocol = detect(method, path)
         if writer is None or protocol is None:
             return
-        writer.counters.seen += 1
-        found = credentials(headers, path)
-        key = key_of(writer, found)
-        if key is None:
-            count_unmatched(writer, asked(flow.request)[0], found)
-            return
-        self._begin(writer, key, flow, protocol.value)
+        seen = writer.counters.seen
+        try:
+            started_ns = time.monotonic_ns()
+            recording = self._admission.begin(
+                writer,
+                credentials(headers, path),
+                request_head(flow),
+                protocol.value,
+                time.time_ns() // 1_000_000,
+            )
+        except Exception:
+            # It counts as lost, however little had been done.
+            writer.counters.seen = seen + 1
+            raise
+        if recording is not None:
+            self._tee(flow, recording, started_ns)
 
     @guarded
     def request(self, flow: http.HTTPFlow) -> None:
@@ -272,11 +281,8 @@ class Recorder:
             f"recorded; does it trust mitmproxy's CA? ({data.conn.error or 'no reason given'})",
         )
 
-    def _begin(self, writer: Writer, key: Key, flow: http.HTTPFlow, protocol: str) -> None:
-        """Start the record, which the writer counts, and tee the request."""
-        started_ns = time.monotonic_ns()
-        head = request_head(flow.request)
-        recording = writer.begin(key, time.time_ns() // 1_000_000, head, protocol)
+    def _tee(self, flow: http.HTTPFlow, recording: Recording, started_ns: int) -> None:
+        """Have its bodies told to the recording that has begun."""
 
         def failed(error: BaseException, flow_id: str = flow.id) -> None:
             self._give_up(flow_id, error)

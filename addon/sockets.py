@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from mitmproxy.http import HTTPFlow
 
+from addon.admission import Admission
 from addon.credential import credentials
 from addon.exchange import error_line, request_head, response_head
-from addon.keys import count_unmatched, key_of
 from addon.turns import Turns
 from collectors.protocol import LlmProtocol
 from store.contract import Recording, Writer
@@ -74,18 +74,19 @@ class _Socket:
 class Sockets:
     """The open sockets of one proxy; each method is what a hook does, and the hooks are guarded."""
 
-    def __init__(self, timed_out: Callable[[float], str | None]) -> None:
+    def __init__(self, timed_out: Callable[[float], str | None], admission: Admission) -> None:
         """`timed_out` says whether so many seconds of silence were ended by mitmproxy itself."""
         self._open: dict[str, _Socket] = {}
         self._timed_out = timed_out
+        self._admission = admission
 
     def handshake(self, flow: HTTPFlow, writer: Writer | None) -> None:
         """A client asks for a socket. The store may be out of reach now, and not for its turns."""
-        head = request_head(flow.request)
+        head = request_head(flow)
         socket = _Socket(flow.client_conn.id, head, credentials(head.headers, head.path))
         self._open[flow.id] = socket
-        if writer is not None and key_of(writer, socket.found) is None:
-            self._unmatched(socket, writer)
+        if writer is not None:
+            socket.unmatched = self._admission.unmatched(writer, socket.found, head)
 
     def answered(self, flow: HTTPFlow) -> None:
         """The upstream's answer to the handshake, before anybody rewrites it."""
@@ -182,14 +183,19 @@ class Sockets:
         """A turn begins: record it, if the key is on now."""
         if writer is None:
             return
-        key = key_of(writer, socket.found)
-        if key is None:
-            self._unmatched(socket, writer)
-            return
-        writer.counters.seen += 1
-        recording = writer.begin(
-            key, time.time_ns() // 1_000_000, socket.request, LlmProtocol.RESPONSES.value
+        unmatched = writer.counters.unmatched
+        recording = self._admission.begin(
+            writer,
+            socket.found,
+            socket.request,
+            LlmProtocol.RESPONSES.value,
+            time.time_ns() // 1_000_000,
+            # Once a socket: its turns would count one client many times.
+            count=not socket.unmatched,
         )
+        socket.unmatched |= writer.counters.unmatched > unmatched
+        if recording is None:
+            return
         socket.recorded = True
         socket.live[turn] = _Recorded(recording, now_ns)
 
@@ -205,10 +211,3 @@ class Sockets:
     def _end_live(self, socket: _Socket, transport: Transport, text: str) -> None:
         for turn in list(socket.live):
             self._end(socket, turn, transport, text)
-
-    def _unmatched(self, socket: _Socket, writer: Writer) -> None:
-        """Count it, once a socket: its turns would count one client many times."""
-        if not socket.unmatched:
-            socket.unmatched = True
-            writer.counters.seen += 1
-            count_unmatched(writer, socket.request.host, socket.found)

@@ -1,12 +1,12 @@
 """A store in memory that notes every call, for testing what the addon says to a real one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import cast
 
 from store.contract import Counters, KeyRing, Recording, Store, Writer
-from store.record import Key, RequestHead, ResponseHead, Transport
+from store.record import Ask, Headers, Key, RequestHead, ResponseHead, Transport, Wire
 
 KEY = b"sk-ant-test-0000"
 OFF = b"sk-ant-test-off0"
@@ -31,6 +31,9 @@ class FakeRecording:
     head: ResponseHead | None = None
     response_chunks: list[bytes] = field(default_factory=list)
     ends: list[tuple[Transport, str | None]] = field(default_factory=list)
+    wires: list[Wire | None] = field(default_factory=list)
+    """What each end said had passed."""
+    started_ms: int = 0
     times: list[int] = field(default_factory=list)
     broken: bool = False
 
@@ -58,9 +61,12 @@ class FakeRecording:
         if not self.ends:
             self.response_chunks.append(data)
 
-    def end(self, at_ms: int, transport: Transport, error: str | None = None) -> None:
+    def end(
+        self, at_ms: int, transport: Transport, error: str | None = None, wire: Wire | None = None
+    ) -> None:
         self._note(at_ms)
         self.ends.append((transport, error))
+        self.wires.append(wire)
 
     @property
     def request_body(self) -> bytes:
@@ -77,8 +83,9 @@ class FakeKeyRing:
 
     by_secret: Mapping[bytes, Key]
 
-    def match(self, credential: bytes) -> Key | None:
-        return self.by_secret.get(credential)
+    def match(self, credentials: Sequence[bytes], headers: Headers) -> Key | None:
+        keys = [self.by_secret[each] for each in credentials if each in self.by_secret]
+        return min(keys, key=lambda key: key.retention_s is None, default=None)
 
     @property
     def on(self) -> int:
@@ -86,28 +93,62 @@ class FakeKeyRing:
 
 
 class FakeWriter:
-    """Notes what is begun, announced and closed."""
+    """Notes what is begun, announced and closed, and who passed by."""
 
     def __init__(self, keys: Mapping[bytes, Key] = KEYS, broken: str = "") -> None:
         self.counters = Counters()
         self.keys: KeyRing = FakeKeyRing(keys)
         self.broken = broken
         """`begin`: that raises; `recording`: everything of a recording raises."""
+        self.trouble: str | None = None
         self.recordings: list[FakeRecording] = []
+        self.passed_by: list[tuple[bytes | None, str, str | None]] = []
+        """Credential, host and client of each unmatched call."""
+        self.asked: list[Ask] = []
+        """What the next look at `asks` gives."""
+        self.answers: list[tuple[str, int]] = []
+        """The id of each ask and how many records were begun for it."""
         self.addresses: list[str] = []
         self.closed = 0
+        self._ids = 0
+
+    def new_id(self, started_ms: int) -> str:
+        self._ids += 1
+        return f"{started_ms}-{self._ids}"
 
     def begin(
-        self, key: Key, started_ms: int, request: RequestHead, protocol: str | None
+        self,
+        key: Key,
+        started_ms: int,
+        request: RequestHead,
+        protocol: str | None,
+        record_id: str | None = None,
     ) -> Recording:
         if self.broken == "begin":
             raise OSError("the fake store is broken")
         self.counters.recorded += 1
         recording = FakeRecording(
-            f"{len(self.recordings)}", key, request, protocol, broken=self.broken == "recording"
+            record_id or self.new_id(started_ms),
+            key,
+            request,
+            protocol,
+            started_ms=started_ms,
+            broken=self.broken == "recording",
         )
         self.recordings.append(recording)
         return recording
+
+    def unmatched(self, credential: bytes | None, host: str, client: str | None) -> None:
+        if self.broken == "unmatched":
+            raise OSError("the fake store is broken")
+        self.passed_by.append((credential, host, client))
+
+    def asks(self) -> list[Ask]:
+        asked, self.asked = self.asked, []
+        return asked
+
+    def answer(self, ask: Ask, records: int) -> None:
+        self.answers.append((ask.id, records))
 
     def announce(self, address: str) -> None:
         self.addresses.append(address)

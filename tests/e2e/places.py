@@ -16,7 +16,7 @@ PLACES: dict[str, str] = {
     "recorder.detect": NONE,
     "recorder.path_of": NONE,
     "recorder.credentials": LOST,
-    "recorder.key_of": LOST,
+    "HashedKeys.match": LOST,
     "recorder.request_head": LOST,
     "LocalWriter.begin": LOST,
     "Tap.__init__": CUT,

@@ -14,7 +14,7 @@ from mitmproxy import http
 addons: list[Any] = runpy.run_path(str(Path(__file__).parents[2] / "addon" / "main.py"))["addons"]
 
 from addon import complaints, exchange, recorder, tap  # noqa: E402 - found by main.py
-from store import handover, writer  # noqa: E402
+from store import handover, keys, writer  # noqa: E402
 from tests.e2e.places import HOOKS, PLACES  # noqa: E402
 
 complaints.EVERY_S = 0.0
@@ -26,6 +26,7 @@ _OWNERS: dict[str, Any] = {
     "tap": tap,
     "Tap": tap.Tap,
     "Complaints": complaints.Complaints,
+    "HashedKeys": keys.HashedKeys,
     "LocalWriter": writer.LocalWriter,
     "LocalRecording": handover.LocalRecording,
 }

@@ -1,0 +1,104 @@
+"""Which exchange becomes a record: the key that decides over it, asked anew for each, in memory.
+
+What is of no key that is on is counted by who sent it where, held in the memory ring if there
+is one, and stored nowhere. With `flowtap_required` it is said here which calls are refused.
+"""
+
+import time
+from collections.abc import Callable
+from itertools import takewhile
+
+from addon.credential import fingerprint
+from store.contract import Recording, Writer
+from store.record import Headers, RequestHead, header
+
+CLIENT_CAP = 64
+"""Characters of a client's name that are kept: clients choose them, and there is a row for each."""
+
+
+class Admission:
+    """Asked once for each exchange, on the proxy's loop. A turn of a socket is an exchange."""
+
+    def __init__(
+        self,
+        failed: Callable[[BaseException], None],
+        out_of_reach: Callable[[], str | None],
+    ) -> None:
+        """`failed` hears of what went wrong with a call that is recorded by nobody anyway;
+        `out_of_reach` says why there is no writer."""
+        self._failed = failed
+        self._out_of_reach = out_of_reach
+        self.required = False
+        """As the option `flowtap_required`."""
+
+    def begin(
+        self,
+        writer: Writer,
+        found: list[bytes],
+        head: RequestHead,
+        protocol: str | None,
+        started_ms: int,
+        *,
+        count: bool = True,
+    ) -> Recording | None:
+        """Begin the record of an exchange whose key is on; else count it as unmatched (where
+        `count`) and hold it in the ring, if there is one; else None.
+
+        `found` are the request's credentials. Counts `seen` as well: of what is recorded, and
+        of what is counted as unmatched.
+        """
+        writer.counters.seen += 1
+        key = writer.keys.match(found, head.headers)
+        if key is not None and key.retention_s is not None:
+            return writer.begin(key, started_ms, head, protocol)
+        if not count:
+            writer.counters.seen -= 1
+        try:
+            if count:
+                _count_unmatched(writer, found, head)
+        except Exception as error:  # It is recorded by nobody: its call must not be refused for it.
+            self._failed(error)
+        return None
+
+    def unmatched(self, writer: Writer, found: list[bytes], head: RequestHead) -> bool:
+        """Whether no key that is on has this handshake, which is then counted."""
+        key = writer.keys.match(found, head.headers)
+        if key is not None and key.retention_s is not None:
+            return False
+        writer.counters.seen += 1
+        _count_unmatched(writer, found, head)
+        return True
+
+    def refusal(self, writer: Writer | None, found: list[bytes], headers: Headers) -> str | None:
+        """With flowtap_required: why this call must be refused (503), one line; None: let it pass."""
+        if not self.required:
+            return None
+        if writer is None:
+            return self._out_of_reach() or "the store is not open yet"
+        trouble = writer.trouble
+        if trouble is None:
+            return None
+        key = writer.keys.match(found, headers)
+        return trouble if key is not None and key.retention_s is not None else None
+
+
+def _count_unmatched(writer: Writer, found: list[bytes], head: RequestHead) -> None:
+    """Count it and say whose it was: how a user finds out why a call is not recorded."""
+    credential = found[0] if found else None
+    counters = writer.counters
+    counters.unmatched += 1
+    counters.last_unmatched_ms = time.time_ns() // 1_000_000
+    counters.last_unmatched_host = head.host
+    counters.last_unmatched_fingerprint = None if credential is None else fingerprint(credential)
+    writer.unmatched(credential, head.host, client_of(head.headers))
+
+
+def client_of(headers: Headers) -> str | None:
+    """The client by its user-agent: the first product and its version, `claude-cli/2.1.197`.
+
+    Printable ASCII alone and at most CLIENT_CAP characters, since it is stored and shown on a
+    terminal; None where there is none.
+    """
+    agent = (header(headers, b"user-agent") or b"")[: 2 * CLIENT_CAP].decode("latin-1").strip()
+    token = "".join(takewhile(lambda c: "!" <= c <= "~", agent))[:CLIENT_CAP]
+    return token or None
