@@ -8,9 +8,10 @@ Heads are taken in `requestheaders` and `responseheaders`, never later: mitmprox
 import re
 from time import monotonic_ns
 
-from mitmproxy.connection import ConnectionState
+from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.flow import Error
 from mitmproxy.http import HTTPFlow, Request, Response
+from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addon.tap import Tap
 from store.contract import Recording
@@ -24,6 +25,12 @@ EARLY_S = 30.0
 
 _AUTHORITY = re.compile(rb"([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?\Z")
 """`host`, `host:port`, `[v6]:port`. What does not match was no name a client could reach."""
+
+_ADDRESS = re.compile(r"[0-9.]+\Z|.*:|localhost\Z")
+"""A host that is an address, and no name that says whose API it is."""
+
+_STREAM_ENDED = ("stream reset by client", "stream closed by client")
+"""What mitmproxy says of one stream's end over HTTP/2 and HTTP/3, whichever side ended it."""
 
 _UPSTREAM_LEFT = ("closed connection", "connection closed", "connection reset", "server disconnect")
 """In mitmproxy's words for a peer that went away, as against one that failed or talked nonsense."""
@@ -88,22 +95,32 @@ def method_of(request: Request) -> str:
     return request.data.method.decode("latin-1")
 
 
-def asked(request: Request) -> tuple[str, int]:
+def asked(flow: HTTPFlow) -> tuple[str, int]:
     """The host and port the client asked for: those of `:authority` or `Host`, since mitmproxy's
     own fields are where the connection goes, an address in transparent mode, anything after a
-    redirect. A port that is not named is the scheme's."""
-    data = request.data
+    redirect. A port that is not named is the scheme's.
+
+    In reverse mode the client may know us by our own address only (`keep_host_header`): then the
+    upstream's is what it asked for, unless that is a bare address and the client had a name.
+    """
+    data = flow.request.data
     named = _AUTHORITY.match(data.authority or header(data.headers.fields, b"host") or b"")
-    if named is None:
-        return data.host, data.port
     default = 80 if data.scheme == b"http" else 443
-    return named[1].decode("ascii").strip("[]"), int(named[2]) if named[2] else default
+    found = data.host, data.port
+    if named is not None:
+        found = named[1].decode("ascii").strip("[]"), int(named[2]) if named[2] else default
+    mode = flow.client_conn.proxy_mode
+    if isinstance(mode, ReverseMode) and not (
+        named is not None and _ADDRESS.match(mode.address[0]) and not _ADDRESS.match(found[0])
+    ):
+        return mode.address
+    return found
 
 
-def request_head(request: Request) -> RequestHead:
+def request_head(flow: HTTPFlow) -> RequestHead:
     """What the client asked."""
-    data = request.data
-    host, port = asked(request)
+    request, data = flow.request, flow.request.data
+    host, port = asked(flow)
     return RequestHead(
         method=method_of(request),
         scheme=data.scheme.decode("latin-1"),
@@ -139,11 +156,14 @@ def ending(flow: HTTPFlow, refused: bool = False) -> Transport:
         return Transport.KILLED
     if client.state is not ConnectionState.OPEN:
         return Transport.CLIENT_CLOSED
-    if message.startswith("stream reset by client"):
-        # HTTP/2, both connections stay open. Between two of them only the code is left to go
+    if message.startswith(_STREAM_ENDED):
+        # Both connections stay open. Between two that have streams only the code is left to go
         # by: clients cancel, servers give a reason.
-        from_client = client.alpn == b"h2" and (server.alpn != b"h2" or "CANCEL" in message)
+        from_client = _has_streams(client) and (not _has_streams(server) or "CANCEL" in message)
         return Transport.CLIENT_CLOSED if from_client else Transport.UPSTREAM_ERROR
+    if _is_h3(server) and server.state is not ConnectionState.OPEN:
+        # The message is whatever reason the server gave.
+        return Transport.UPSTREAM_CLOSED
     lowered = message.lower()
     if any(words in lowered for words in _UPSTREAM_LEFT):
         return Transport.UPSTREAM_CLOSED
@@ -151,11 +171,28 @@ def ending(flow: HTTPFlow, refused: bool = False) -> Transport:
 
 
 def error_told(flow: HTTPFlow, transport: Transport) -> str:
-    """mitmproxy's words, but for those that accuse the client of what the upstream did."""
+    """mitmproxy's words, but for those that accuse the client of what the upstream did, or are
+    no more than the bare code with which a QUIC connection was closed."""
     message = flow.error.msg if flow.error is not None else ""
-    if transport is Transport.UPSTREAM_ERROR:
-        return message.replace("stream reset by client", "stream reset by upstream", 1)
+    if message.startswith(_STREAM_ENDED):
+        if transport is Transport.UPSTREAM_ERROR:
+            return message.replace("by client", "by upstream", 1)
+        return message
+    closed = {
+        Transport.CLIENT_CLOSED: flow.client_conn,
+        Transport.UPSTREAM_CLOSED: flow.server_conn,
+    }.get(transport)
+    if closed is not None and _is_h3(closed):
+        return f"HTTP/3 connection closed: {message}"
     return message
+
+
+def _is_h3(side: Connection) -> bool:
+    return side.alpn is not None and side.alpn.startswith(b"h3")
+
+
+def _has_streams(side: Connection) -> bool:
+    return side.alpn == b"h2" or _is_h3(side)
 
 
 def error_line(text: str) -> str:

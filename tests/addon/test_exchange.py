@@ -6,9 +6,17 @@ from hypothesis import strategies as st
 from mitmproxy.connection import ConnectionState
 from mitmproxy.flow import Error
 from mitmproxy.http import Headers, HTTPFlow
+from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test.tflow import tflow
 
-from addon.exchange import ERROR_CAP, ending, error_line, request_head, response_head
+from addon.exchange import (
+    ERROR_CAP,
+    ending,
+    error_line,
+    error_told,
+    request_head,
+    response_head,
+)
 from store.record import Transport
 
 OPEN, CLOSED = ConnectionState.OPEN, ConnectionState.CLOSED
@@ -34,7 +42,7 @@ def test_headers_verbatim() -> None:
     flow.request.headers = Headers(FIELDS)
     assert flow.response is not None
     flow.response.headers = Headers(FIELDS)
-    assert FIELDS == request_head(flow.request).headers
+    assert FIELDS == request_head(flow).headers
     assert FIELDS == response_head(flow.response).headers
 
 
@@ -44,7 +52,7 @@ def test_request_line_verbatim() -> None:
     flow = tflow()
     flow.request.data.method = b"Post"
     flow.request.data.path = b"/v1/m?a=%20&b=\xe9"
-    head = request_head(flow.request)
+    head = request_head(flow)
     assert ("Post", "/v1/m?a=%20&b=\xe9") == (head.method, head.path)
     assert "HTTP/1.1" == head.http_version
 
@@ -77,7 +85,37 @@ def test_response_line() -> None:
 )
 def test_the_host_the_client_asked_for(flow: HTTPFlow, expected: tuple[str, int]) -> None:
     """`:authority`, else `Host`, else where the connection goes."""
-    head = request_head(flow.request)
+    head = request_head(flow)
+    assert expected == (head.host, head.port)
+
+
+@pytest.mark.parametrize(
+    ("mode", "host_header", "expected"),
+    [
+        ("reverse:https://api.openai.com", b"api.openai.com", ("api.openai.com", 443)),
+        # keep_host_header: the client knows us by our own address.
+        ("reverse:https://api.openai.com", b"127.0.0.1:8081", ("api.openai.com", 443)),
+        ("reverse:https://api.openai.com", b"localhost:8081", ("api.openai.com", 443)),
+        ("reverse:https://api.openai.com", b"proxy.lan:8081", ("api.openai.com", 443)),
+        ("reverse:https://api.openai.com:8443@8081", None, ("api.openai.com", 8443)),
+        ("reverse:http3://api.openai.com", b"127.0.0.1:8081", ("api.openai.com", 443)),
+        ("reverse:http://localhost:11434", b"127.0.0.1:8081", ("localhost", 11434)),
+        ("reverse:http://127.0.0.1:11434", b"localhost:8081", ("127.0.0.1", 11434)),
+        # The name may be known to the client alone, as when a hosts file leads it here.
+        ("reverse:https://192.0.2.1", b"api.openai.com", ("api.openai.com", 443)),
+        ("reverse:https://[2001:db8::1]", b"api.openai.com", ("api.openai.com", 443)),
+        ("reverse:https://192.0.2.1", b"127.0.0.1:8081", ("192.0.2.1", 443)),
+        ("reverse:https://192.0.2.1", b"[::1]:8081", ("192.0.2.1", 443)),
+        ("socks5", b"api.openai.com", ("api.openai.com", 443)),
+        ("upstream:http://proxy.lan:3128", b"api.openai.com", ("api.openai.com", 443)),
+        ("transparent", b"api.openai.com:8443", ("api.openai.com", 8443)),
+    ],
+)
+def test_the_host_by_mode(mode: str, host_header: bytes | None, expected: tuple[str, int]) -> None:
+    """In reverse mode the API that it stands for, whatever the client calls us."""
+    flow = flow_to(host_header)
+    flow.client_conn.proxy_mode = ProxyMode.parse(mode)
+    head = request_head(flow)
     assert expected == (head.host, head.port)
 
 
@@ -104,6 +142,13 @@ ENDINGS: list[tuple[str, str, str, str, Transport]] = [
     ("Cannot parse HTTP response: 'x'", "", "", "server", Transport.UPSTREAM_ERROR),
     ("Received both a Transfer-Encoding and a Content-Length header from server", "", "", "",
      Transport.UPSTREAM_ERROR),
+    ("stream closed by client (H3_REQUEST_CANCELLED)", "h3", "h3", "", Transport.CLIENT_CLOSED),
+    ("stream closed by client (H3_INTERNAL_ERROR)", "h3", "h3", "", Transport.UPSTREAM_ERROR),
+    ("stream closed by client (H3_NO_ERROR)", "h3", "", "", Transport.CLIENT_CLOSED),
+    ("H3_NO_ERROR", "h3", "h3", "client", Transport.CLIENT_CLOSED),
+    ("H3_NO_ERROR", "h3", "h3", "server", Transport.UPSTREAM_CLOSED),
+    ("restarting", "h3", "h3", "server", Transport.UPSTREAM_CLOSED),
+    ("CRYPTO_ERROR", "h3", "", "server", Transport.UPSTREAM_ERROR),
     (Error.KILLED_MESSAGE, "", "", "", Transport.KILLED),
     ("Response body exceeds mitmproxy's body_size_limit.", "", "", "", Transport.KILLED),
 ]  # fmt: skip
@@ -120,6 +165,36 @@ def test_ending(message: str, client: str, server: str, closed: str, expected: T
     flow.client_conn.state = CLOSED if closed in ("client", "both") else OPEN
     flow.server_conn.state = CLOSED if closed in ("server", "both") else OPEN
     assert expected is ending(flow)
+
+
+TOLD: list[tuple[str, str, str, Transport, str]] = [
+    # message, client's ALPN, server's ALPN, who ended it, what is said
+    ("Client disconnected.", "", "", Transport.CLIENT_CLOSED, "Client disconnected."),
+    ("stream reset by client (CANCEL)", "h2", "h2", Transport.CLIENT_CLOSED,
+     "stream reset by client (CANCEL)"),
+    ("stream reset by client (INTERNAL_ERROR)", "h2", "h2", Transport.UPSTREAM_ERROR,
+     "stream reset by upstream (INTERNAL_ERROR)"),
+    ("stream closed by client (H3_REQUEST_CANCELLED)", "h3", "h3", Transport.CLIENT_CLOSED,
+     "stream closed by client (H3_REQUEST_CANCELLED)"),
+    ("stream closed by client (H3_INTERNAL_ERROR)", "h3", "h3", Transport.UPSTREAM_ERROR,
+     "stream closed by upstream (H3_INTERNAL_ERROR)"),
+    ("NO_ERROR", "h3", "h3", Transport.CLIENT_CLOSED, "HTTP/3 connection closed: NO_ERROR"),
+    ("restarting", "h3", "h3", Transport.UPSTREAM_CLOSED, "HTTP/3 connection closed: restarting"),
+    ("server closed connection", "h3", "", Transport.UPSTREAM_CLOSED, "server closed connection"),
+    ("Connection killed.", "h3", "h3", Transport.KILLED, "Connection killed."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "client", "server", "transport", "expected"), TOLD)
+def test_what_is_said_of_it(
+    message: str, client: str, server: str, transport: Transport, expected: str
+) -> None:
+    """mitmproxy's own words, with whoever did it named right."""
+    flow = tflow(err=True)
+    flow.error = Error(message)
+    flow.client_conn.alpn = client.encode() or None
+    flow.server_conn.alpn = server.encode() or None
+    assert expected == error_told(flow, transport)
 
 
 def test_a_request_mitmproxy_refused() -> None:
