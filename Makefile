@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check tests bench pictures demo demo-headless clean
+.PHONY: run test check tests bench soak pictures demo demo-headless clean
 
 # A proxy and the terminal UI on the default store; without a terminal the proxy alone.
 run: $(VENV)/.installed
@@ -22,6 +22,10 @@ tests: $(VENV)/.developing
 
 bench: $(VENV)/.developing
 	$(BIN)/python -m tests.bench
+
+# A proxy under bounded load for an hour; SOAK_MINUTES=2 make soak for less.
+soak: $(VENV)/.developing
+	$(BIN)/python -m tests.soak
 
 demo: $(VENV)/.installed
 	@$(BIN)/flowtap demo
