@@ -54,6 +54,9 @@ alone would be: measured on sessions of 50 turns, 2 gives 46 times smaller, 3 gi
 CANDIDATES = 12
 """Bodies of one segment that are looked at, the latest first."""
 
+NOWHERE = (1 << 64) - 1
+"""The offset of a base that was damaged when its delta was moved."""
+
 MEMORY = 48 * 1024 * 1024
 """Bytes of bodies a writer keeps as bases, for all its segments together."""
 
@@ -129,11 +132,13 @@ class Bases:
 
 
 def likeness(body: bytes, base: bytes) -> int:
-    """How many of the base's windows the body has, 0 to WINDOWS; 0 as soon as the first half has none."""
+    """How many of the base's windows the body has, 0 to WINDOWS; 0 as soon as the first half has none.
+
+    They lie evenly, none at the ends, where what changes with each turn often is.
+    """
     found = 0
-    step = (len(base) - WINDOW) // (WINDOWS - 1)
     for number in range(WINDOWS):
-        at = number * step
+        at = (2 * number + 1) * len(base) // (2 * WINDOWS)
         found += body.find(base[at : at + WINDOW]) >= 0
         if not found and number >= WINDOWS // 2:
             return 0
@@ -141,12 +146,14 @@ def likeness(body: bytes, base: bytes) -> int:
 
 
 def choose(body: bytes, bases: list[Base]) -> Base | None:
-    """The base most like the body, of equals the earliest in the list; None: none is like it."""
-    best, best_found = None, ENOUGH - 1
+    """The base that seems to share most bytes with the body, of equals the earliest in the list;
+    None: none is like it."""
+    best, most = None, 0
     for base in bases:
         found = likeness(body, base.body)
-        if found > best_found:
-            best, best_found = base, found
+        shared = found * len(base.body)
+        if found >= ENOUGH and shared > most:
+            best, most = base, shared
             if found >= SURE:
                 break
     return best
@@ -155,7 +162,7 @@ def choose(body: bytes, bases: list[Base]) -> Base | None:
 def pack_body(record_id: bytes, body: bytes, segment: str, offset: int, bases: Bases) -> bytes:
     """The frame of a whole request body that is to stand at `offset` of its segment, as a delta if
     that is worth it; the body is remembered for the next ones."""
-    if not SMALLEST <= len(body) <= BODY_FRAME:
+    if not SMALLEST <= len(body) < BODY_FRAME:
         return pack(Kind.REQUEST, record_id, body, compress=True)
     turn_before = choose(body, bases.latest(segment))
     packed = None
@@ -257,6 +264,11 @@ class Relocation:
             return self._buffer[frame.offset : frame.end]
         base = self._moved.get(frame.aux)
         if base is None:
-            body = body_of(self._buffer, frame)
-            return pack(Kind.REQUEST, frame.id, body, compress=True)
+            try:
+                body = body_of(self._buffer, frame)
+            except FrameError:
+                # As unreadable there as it is here: the rest of its record is not.
+                base = NOWHERE
+            else:
+                return pack(Kind.REQUEST, frame.id, body, compress=True)
         return pack_stored(frame.kind, frame.id, frame.payload, frame.codec, frame.raw_length, base)

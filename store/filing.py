@@ -10,15 +10,16 @@ import sqlite3
 import time
 from dataclasses import dataclass
 
+from store.delta import Bases
 from store.errors import StoreUnavailable
-from store.frames import Kind, frame_at
+from store.frames import Kind
 from store.ids import IdSource
 from store.in_flight import Exchange, InFlight
 from store.index import Index, Indexed, Row
 from store.key_folder import share
 from store.layout import FileView, Layout, Lock
 from store.record import Key, RecordMeta, Transport
-from store.segments import SEAL_BYTES, Content, Place, SegmentWriter
+from store.segments import SEAL_BYTES, Content, Copying, Place, SegmentWriter
 from store.summary import Observed, summarize
 
 SYNC_S = 0.2
@@ -47,6 +48,7 @@ class Filing:
         self._writer = writer
         self._ids = ids
         self._segments: dict[str, SegmentWriter] = {}
+        self._bases = Bases()
         self._sealed: list[Indexed] = []
         self._unsynced: set[str] = set()
         self._locks: dict[str, Lock] = {}
@@ -140,7 +142,12 @@ class Filing:
     def _make_segment(self, key_id: str) -> SegmentWriter:
         now_ms = time.time_ns() // 1_000_000
         return SegmentWriter(
-            self._layout.segments, key_id, self._writer, self._ids.new(now_ms), now_ms
+            self._layout.segments,
+            key_id,
+            self._writer,
+            self._ids.new(now_ms),
+            now_ms,
+            self._bases,
         )
 
     def _seal(self, key_id: str) -> None:
@@ -217,9 +224,10 @@ class Filing:
         places: dict[str, Place | None] = {}
         try:
             with FileView(self._layout.segment(old.name)) as buffer:
+                copying = Copying(buffer, new)
                 for filed in self._done:
                     if filed.place.segment == old.name:
-                        places[filed.meta.id] = _copied(buffer, filed.place, new)
+                        places[filed.meta.id] = copying.copy(filed.place)
         except BaseException:
             new.close()
             with contextlib.suppress(OSError):
@@ -254,15 +262,6 @@ class Filing:
         for segment in self._segments.values():
             segment.close()
         self._segments.clear()
-
-
-def _copied(buffer: FileView, place: Place, to: SegmentWriter) -> Place | None:
-    """A record's frames, as they are, at the end of another segment; None if they are not readable."""
-    last = frame_at(buffer, place.record_at)
-    if last is None:
-        return None
-    start = to.append_raw(buffer[place.start : last.end])
-    return Place(to.name, start, place.record_at + start - place.start)
 
 
 def _seal_after_ms(key: Key) -> float:

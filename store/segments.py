@@ -1,7 +1,8 @@
 """Segments: append-only files of one key's finished records. I/O only; what a frame is stands in store.frames.
 
 A segment begins with a SEGMENT frame. A record in it is: request slices, response slices,
-arrivals, then its RECORD frame; it is there once that last frame is. A writer appends to
+arrivals, then its RECORD frame; it is there once that last frame is. A request of one slice may
+be a delta to an earlier one of the same segment (store.delta). A writer appends to
 segments of its own alone, holding the key folder's lock shared from the append to the
 index commit; who purges holds it exclusively, so no bytes can be between the two.
 """
@@ -23,6 +24,7 @@ from store.codec import (
     response_from_json,
     unpack_json,
 )
+from store.delta import Bases, Relocation, body_of, pack_body
 from store.errors import BodyMissing
 from store.frames import (
     BODY_FRAME,
@@ -71,13 +73,21 @@ class SegmentWriter:
     """The segment a writer is appending to for one key."""
 
     def __init__(
-        self, segments: Path, key_id: str, writer: str, segment_id: str, now_ms: int
+        self,
+        segments: Path,
+        key_id: str,
+        writer: str,
+        segment_id: str,
+        now_ms: int,
+        bases: Bases | None = None,
     ) -> None:
+        """`bases`: the requests remembered for deltas, of all segments of the writer."""
         folder = segments / key_id
         make_folder(folder)
         self.key_id = key_id
         self.name = f"{key_id}/{segment_id}.seg"
         self.created_ms = now_ms
+        self._bases = Bases() if bases is None else bases
         self.broken = False
         """A write or sync failed and what lies behind `size` is not to be trusted: append no more."""
         path = segments / self.name
@@ -107,6 +117,8 @@ class SegmentWriter:
             record_at, end = self._append(content)
         except BaseException:
             self.cut_back(start)
+            # Its request may be among them, and is not where it said.
+            self._bases.forget(self.name)
             raise
         self.size = end
         return Place(self.name, start, record_at)
@@ -138,7 +150,10 @@ class SegmentWriter:
             arrivals[name] = []
             for piece in _slices(chunks, arrivals[name]):
                 digest.update(piece)
-                put(pack(kind, record_id, piece, compress=True))
+                if kind == Kind.REQUEST and at == self.size and len(piece) < BODY_FRAME:
+                    put(pack_body(record_id, piece, self.name, at, self._bases))
+                else:
+                    put(pack(kind, record_id, piece, compress=True))
             hashes[name] = digest.hexdigest()
         for kind, times in (
             (Kind.REQUEST_ARRIVALS, arrivals["request"]),
@@ -151,16 +166,14 @@ class SegmentWriter:
         put(pack(Kind.RECORD, record_id, pack_json(value), compress=True))
         return record_at, at
 
-    def append_raw(self, frames: bytes) -> int:
-        """Take a record's frames over as they are; returns where they start."""
-        start = self.size
+    def append_raw(self, frames: bytes) -> None:
+        """Take a record's frames over as they are."""
         try:
             write_all(self._fd, frames)
         except BaseException:
-            self.cut_back(start)
+            self.cut_back(self.size)
             raise
         self.size += len(frames)
-        return start
 
     def sync(self) -> None:
         """The data is on the disk, or OSError: then, and ever after, the segment is broken.
@@ -178,6 +191,7 @@ class SegmentWriter:
 
     def close(self) -> None:
         """Let the file go; it is sealed by not being appended to again."""
+        self._bases.forget(self.name)
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -208,7 +222,7 @@ def read_record(segments: Path, place: Place, meta: RecordMeta) -> Record:
     try:
         with FileView(path) as buffer:
             frames = list(_record_frames(buffer, place, id_bytes(meta.id)))
-            return _assemble(frames, meta, str(path))
+            return _assemble(buffer, frames, meta, str(path))
     except FileNotFoundError as exc:
         raise BodyMissing(
             f"Record {meta.id}: its body is gone, {path} is not on the disk."
@@ -227,13 +241,13 @@ def _record_frames(buffer: FileView, place: Place, record_id: bytes) -> Iterator
         at = frame.end
 
 
-def _assemble(frames: list[Frame], meta: RecordMeta, file: str) -> Record:
+def _assemble(buffer: FileView, frames: list[Frame], meta: RecordMeta, file: str) -> Record:
     data: dict[int, list[bytes]] = {Kind.REQUEST: [], Kind.RESPONSE: []}
     times: dict[int, Arrivals] = {Kind.REQUEST_ARRIVALS: [], Kind.RESPONSE_ARRIVALS: []}
     value: dict[str, Any] = {}
     for frame in frames:
         if frame.kind in data:
-            data[frame.kind].append(frame.decode())
+            data[frame.kind].append(body_of(buffer, frame))
         elif frame.kind in times:
             times[frame.kind] += unpack_arrivals(frame)
         elif frame.kind == Kind.RECORD:
@@ -255,6 +269,32 @@ def _assemble(frames: list[Frame], meta: RecordMeta, file: str) -> Record:
         response_body=bodies["response"],
         file=file,
     )
+
+
+class Copying:
+    """Records of one segment into another, in the order in which they lie; deltas whose bases are
+    not among them become whole."""
+
+    def __init__(self, buffer: FileView, to: SegmentWriter) -> None:
+        self._buffer = buffer
+        self._to = to
+        self._relocation = Relocation(buffer)
+
+    def copy(self, place: Place) -> Place | None:
+        """The record's place in the other segment; None if its frames are not readable."""
+        start = at = record_at = self._to.size
+        frames = []
+        offset = place.start
+        while offset <= place.record_at:
+            frame = frame_at(self._buffer, offset)
+            if frame is None:
+                return None
+            frames.append(self._relocation.frame(frame, at))
+            record_at = at
+            at += len(frames[-1])
+            offset = frame.end
+        self._to.append_raw(b"".join(frames))
+        return Place(self._to.name, start, record_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from store.parts import part_key
 from store.record import Key
 from store.retention import cutoff_ms
 from store.segments import (
+    Copying,
     Found,
     Place,
     SegmentWriter,
@@ -174,12 +175,13 @@ def _rewrite(layout: Layout, index: Index, old: str, key_id: str, survivors: lis
     places: list[tuple[str, Place]] = []
     try:
         with FileView(layout.segment(old)) as buffer:
+            copying = Copying(buffer, new)
             for found in survivors:
-                start = new.append_raw(buffer[found.place.start : found.end])
-                shift = start - found.place.start
-                places.append(
-                    (found.meta.id, Place(new.name, start, found.place.record_at + shift))
-                )
+                place = copying.copy(found.place)
+                if place is None:
+                    # It was whole when it was found a moment ago: the disk is to be asked again.
+                    raise StoreUnavailable(f"{layout.segment(old)} changed while it was read.")
+                places.append((found.meta.id, place))
         new.sync()
     except BaseException:
         with contextlib.suppress(OSError):
