@@ -154,9 +154,12 @@ class KeyRing(Protocol):
         the first that is on before those that are off.
         """
 
+    def by_id(self, key_id: str) -> Key | None:
+        """The key of that id, or None."""
+
     @property
     def on(self) -> int:
-        """How many keys have a retention."""
+        """How many keys that can match have a retention."""
 
 
 @dataclass(slots=True)
@@ -168,6 +171,8 @@ class Counters:
     unmatched: int = 0
     lost: int = 0
     """Of those seen, the ones of which no record could be begun, for a bug of the addon's."""
+    refused: int = 0
+    """Of those seen, the ones that were answered 503, for they could not be recorded (flowtap_required)."""
     ring_exchanges: int = 0
     ring_bytes: int = 0
     ring_since_ms: int | None = None
@@ -192,6 +197,11 @@ class Writer(Protocol):
     def trouble(self) -> str | None:
         """Why a record begun now would not be kept whole, one line: the disk refuses, or the queue
         is full; None: all is well. No I/O; what `flowtap_required` asks before each call."""
+
+    @property
+    def room(self) -> int:
+        """How many more bytes of bodies the queue would take now; no I/O. What is replayed from
+        the ring is given no faster than there is room."""
 
     def new_id(self, started_ms: int) -> str:
         """A record id of a record that may be begun later, in the order of `started_ms`."""

@@ -234,7 +234,7 @@ class ProxyStatus:
     started_ms: int
     heartbeat_ms: int
     seen: int = 0
-    """Model-invoking requests that passed, matched or not."""
+    """Model-invoking requests that came, matched or not."""
     recorded: int = 0
     unmatched: int = 0
     lost_records: int = 0
@@ -252,6 +252,8 @@ class ProxyStatus:
     ring_bytes: int = 0
     ring_since_ms: int | None = None
     """When the oldest of them began."""
+    refused: int = 0
+    """Calls answered 503, for they could not be recorded (flowtap_required)."""
 
 
 @dataclass(frozen=True, slots=True)
