@@ -11,6 +11,9 @@ from typing import Any
 
 from store.record import (
     Headers,
+    Key,
+    KeyKind,
+    KeyRule,
     RecordMeta,
     RequestHead,
     ResponseHead,
@@ -28,6 +31,21 @@ _ENUMS: dict[str, type[State] | type[Verdict] | type[Transport]] = {
     "transport": Transport,
 }
 _ABSENT: dict[str, Any] = {"request_bytes": 0, "response_bytes": 0, "lost_bytes": 0, "streamed": 0}
+
+
+KEY_COLUMNS: tuple[str, ...] = (
+    *("id", "name", "last4", "retention_s", "created_ms"),
+    *("kind", "rule_name", "rule_pattern"),
+)
+"""The columns of a key that any side may read: the hash is not among them."""
+
+
+def key_from_row(row: Sequence[Any]) -> Key:
+    """A Key of a row in the order of KEY_COLUMNS; ValueError if it makes no sense."""
+    key_id, name, last4, retention_s, created_ms, kind, rule_name, pattern = row
+    kind = KeyKind(kind)
+    rule = None if pattern is None else KeyRule(kind, rule_name or "", pattern)
+    return Key(key_id, name, last4, retention_s, created_ms, kind, rule)
 
 
 def meta_from_row(row: Sequence[Any]) -> RecordMeta:

@@ -3,6 +3,7 @@
     StoreError
     +-- BadInput          the caller asked for what cannot be: unknown key, bad duration, bad path
     +-- StoreUnavailable  the store is there but cannot be used now: locked, full, read-only
+    |   +-- StoreOutdated     an older flowtap made it: opening its writing side brings it up to date
     +-- BodyMissing       the record is indexed but its bytes are gone or corrupt
 
 Builtins first: OSError from the file system is let through below this line only
@@ -20,6 +21,10 @@ class BadInput(StoreError):
 
 class StoreUnavailable(StoreError):
     """The store cannot be opened, read or written at the moment."""
+
+
+class StoreOutdated(StoreUnavailable):
+    """The tables are an older version's; readers do not change them."""
 
 
 class BodyMissing(StoreError):

@@ -34,8 +34,8 @@ _ROLL = _PUT.replace("OR REPLACE", "OR IGNORE")
 # A live row of the same id gives way, a done one stays where it is.
 _STATUS = tuple(field for field in ProxyStatus.__slots__ if field != "alive")
 _PUT_STATUS = (
-    f"INSERT OR REPLACE INTO proxies ({', '.join(_STATUS)})"  # noqa: S608 - constants
-    f" VALUES ({', '.join(f':{name}' for name in _STATUS)})"
+    f"INSERT OR REPLACE INTO proxies ({', '.join(_STATUS)}, has_ring)"  # noqa: S608 - constants
+    f" VALUES ({', '.join(f':{name}' for name in _STATUS)}, :has_ring)"
 )
 
 
@@ -218,9 +218,9 @@ class Index:
             if gone < DELETE_CHUNK:
                 return deleted
 
-    def put_status(self, status: ProxyStatus, heartbeat_ms: int) -> None:
-        """A proxy's heartbeat."""
-        values = asdict(status) | {"heartbeat_ms": heartbeat_ms}
+    def put_status(self, status: ProxyStatus, heartbeat_ms: int, *, has_ring: bool = False) -> None:
+        """A proxy's heartbeat. `has_ring`: asks are answered by it (store.contract.Store.keep)."""
+        values = asdict(status) | {"heartbeat_ms": heartbeat_ms, "has_ring": int(has_ring)}
         with self.transaction() as connection:
             connection.execute(_PUT_STATUS, values)
 

@@ -114,6 +114,19 @@ def claim_rule(path: str, pattern: str) -> KeyRule:
     return KeyRule(KeyKind.CLAIM, checked, _pattern(f"The glob of claim {checked}", pattern))
 
 
+def checked_rule(rule: KeyRule) -> KeyRule:
+    """`rule` itself if it can be one, whoever made it; BadInput as above."""
+    match rule.kind:
+        case KeyKind.GLOB:
+            return glob_rule(rule.pattern)
+        case KeyKind.HEADER:
+            return header_rule(rule.name, rule.pattern)
+        case KeyKind.CLAIM:
+            return claim_rule(rule.name, rule.pattern)
+        case KeyKind.SECRET | KeyKind.KEPT:
+            raise BadInput(f"A key of kind {rule.kind} goes by no rule.")
+
+
 def describe(rule: KeyRule) -> str:
     """What a rule matches, for people."""
     if rule.kind is KeyKind.HEADER:

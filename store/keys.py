@@ -1,4 +1,4 @@
-"""The keys: names, retentions, and keyed hashes of the secrets. Never a secret itself.
+"""The keys: names, retentions, keyed hashes of the secrets, and rules. Never a secret itself.
 
 A credential is looked up by its BLAKE2b keyed with the store's own random bytes: API keys
 have entropy enough that a fast hash is safe, and a copied keys.db answers no guesses.
@@ -15,13 +15,18 @@ from typing import Any
 from sqlite_utils import Database
 from sqlite_utils.db import NotFoundError
 
+from store.codec import KEY_COLUMNS, key_from_row
 from store.errors import BadInput, unusable
+from store.key_rules import Rules, checked_rule, describe
 from store.layout import Layout
-from store.record import Key
+from store.record import Headers, Key, KeyKind, KeyRule
 from store.retention import checked_retention
 
-KEY_COLUMNS = "id, name, hash, last4, retention_s, created_ms"
 NAME_LIMIT = 64
+_RULE_DOMAIN = b"flowtap rule"
+"""Keeps the hashes of rules apart from those of credentials: a client may send any bytes as one."""
+
+_ALL = f"SELECT hash, {', '.join(KEY_COLUMNS)} FROM keys ORDER BY name"  # noqa: S608 - constants
 
 
 def credential_hash(secret: bytes, credential: bytes) -> str:
@@ -29,10 +34,12 @@ def credential_hash(secret: bytes, credential: bytes) -> str:
     return hashlib.blake2b(credential, key=secret, digest_size=32).hexdigest()
 
 
-def key_from_row(row: Sequence[Any]) -> Key:
-    """A Key of a row in the order of KEY_COLUMNS; the hash stays behind."""
-    key_id, name, _, last4, retention_s, created_ms = row
-    return Key(key_id, name, last4, retention_s, created_ms)
+def rule_hash(secret: bytes, rule: KeyRule) -> str:
+    """What stands for a rule, so that no two keys go by the same; 64 hex digits."""
+    text = "\0".join((rule.kind, rule.name, rule.pattern))
+    return hashlib.blake2b(
+        text.encode(), key=secret, digest_size=32, person=_RULE_DOMAIN
+    ).hexdigest()
 
 
 class HashedKeys:
@@ -42,15 +49,36 @@ class HashedKeys:
         self._secret = secret
         self._by_hash: dict[str, Key] = {}
         self._by_id: dict[str, Key] = {}
-        for row in rows:
+        rules: list[tuple[KeyRule, Key]] = []
+        for hashed, *row in rows:
             key = key_from_row(row)
-            self._by_hash[row[2]] = key
             self._by_id[key.id] = key
-        self._on = sum(key.retention_s is not None for key in self._by_id.values())
+            if key.kind is KeyKind.SECRET:
+                self._by_hash[hashed] = key
+            elif key.rule is not None:
+                rules.append((key.rule, key))
+        self._rules = Rules(rules)
+        self._on = sum(
+            key.retention_s is not None and key.kind is not KeyKind.KEPT
+            for key in self._by_id.values()
+        )
 
-    def match(self, credential: bytes) -> Key | None:
-        """The key with that secret, off or on, or None."""
-        return self._by_hash.get(credential_hash(self._secret, credential))
+    def match(self, credentials: Sequence[bytes], headers: Headers) -> Key | None:
+        """The key that decides over a request, off or on, or None; see store.contract."""
+        off: Key | None = None
+        for credential in credentials:
+            key = self._by_hash.get(credential_hash(self._secret, credential))
+            if key is not None:
+                if key.retention_s is not None:
+                    return key
+                off = off or key
+        if off is not None or not self._rules:
+            return off
+        for key in self._rules.matching(credentials, headers):
+            if key.retention_s is not None:
+                return key
+            off = off or key
+        return off
 
     def by_id(self, key_id: str) -> Key | None:
         """The key of that id, or None once it was removed."""
@@ -58,13 +86,13 @@ class HashedKeys:
 
     @property
     def on(self) -> int:
-        """How many keys have a retention."""
+        """How many keys that can match have a retention."""
         return self._on
 
 
 def read_keys(connection: sqlite3.Connection) -> list[Sequence[Any]]:
-    """Every row, by name."""
-    return connection.execute(f"SELECT {KEY_COLUMNS} FROM keys ORDER BY name").fetchall()  # noqa: S608 - a constant
+    """Every row, by name: the hash, then KEY_COLUMNS."""
+    return connection.execute(_ALL).fetchall()
 
 
 class Keys:
@@ -78,7 +106,7 @@ class Keys:
     def all(self) -> list[Key]:
         """Every key, by name."""
         try:
-            return [key_from_row(row) for row in read_keys(self._db.conn)]
+            return [key_from_row(row) for _, *row in read_keys(self._db.conn)]
         except sqlite3.Error as exc:
             raise unusable(self._path, exc) from exc
 
@@ -99,31 +127,42 @@ class Keys:
             raise BadInput("The secret is empty.")
         if any(character.isspace() for character in credential):
             raise BadInput("The secret has blanks in it; give the key alone, without `Bearer`.")
-        if retention_s is not None:
-            checked_retention(retention_s)
         hashed = credential_hash(self._secret, credential.encode())
-        for row in self._db.table("keys").rows_where("hash = ?", [hashed]):
-            raise BadInput(f"This secret is already the key {row['name']!r}.")
+        for taken in self._with_hash(hashed):
+            raise BadInput(f"This secret is already the key {taken!r}.")
         # The last four tell keys apart; of a short secret they would be too much of it.
-        key = Key(
-            secrets.token_hex(8),
-            name,
-            credential[-4:] if len(credential) >= 16 else "",
-            retention_s,
-            now_ms,
-        )
-        self._write(
-            lambda: self._db.table("keys").insert(
-                {
-                    "id": key.id,
-                    "name": key.name,
-                    "hash": hashed,
-                    "last4": key.last4,
-                    "retention_s": key.retention_s,
-                    "created_ms": key.created_ms,
-                }
-            )
-        )
+        last4 = credential[-4:] if len(credential) >= 16 else ""
+        return self._insert(Key(_new_id(), name, last4, retention_s, now_ms), hashed)
+
+    def add_rule(self, name: str, rule: KeyRule, retention_s: int | None, now_ms: int) -> Key:
+        """A new key that goes by a rule, off unless given a retention."""
+        self._check_name(name)
+        rule = checked_rule(rule)
+        hashed = rule_hash(self._secret, rule)
+        for taken in self._with_hash(hashed):
+            raise BadInput(f"The key {taken!r} goes by this already: {describe(rule)}.")
+        key = Key(_new_id(), name, "", retention_s, now_ms, rule.kind, rule)
+        return self._insert(key, hashed)
+
+    def _with_hash(self, hashed: str) -> list[str]:
+        """The name of the key that has it, if one does."""
+        return [row["name"] for row in self._db.table("keys").rows_where("hash = ?", [hashed])]
+
+    def _insert(self, key: Key, hashed: str) -> Key:
+        if key.retention_s is not None:
+            checked_retention(key.retention_s)
+        row = {
+            "id": key.id,
+            "name": key.name,
+            "hash": hashed,
+            "last4": key.last4,
+            "retention_s": key.retention_s,
+            "created_ms": key.created_ms,
+            "kind": str(key.kind),
+            "rule_name": None if key.rule is None else key.rule.name,
+            "rule_pattern": None if key.rule is None else key.rule.pattern,
+        }
+        self._write(lambda: self._db.table("keys").insert(row))
         return key
 
     def rename(self, name: str, new_name: str) -> Key:
@@ -173,12 +212,18 @@ class Keys:
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.IntegrityError as exc:
-            raise BadInput("Another process just added a key of that name or secret.") from exc
+            raise BadInput(
+                "Another process just added a key of that name, secret or rule."
+            ) from exc
         except NotFoundError as exc:
             raise BadInput("Another process just removed that key.") from exc
         except sqlite3.Error as exc:
             raise unusable(self._path, exc) from exc
         return result
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)
 
 
 class WatchedKeys:

@@ -15,7 +15,7 @@ from store.index import Index
 from store.keys import Keys
 from store.layout import Layout, locked
 from store.reader import LocalReader
-from store.record import Key
+from store.record import Key, KeyRule
 from store.recovery import living, recover, roll_forward
 from store.retention import cutoff_ms
 from store.schema import migrate, open_database
@@ -63,6 +63,10 @@ class LocalStore:
     def add_key(self, name: str, secret: str, retention_s: int | None = None) -> Key:
         """A new key, off unless given a retention."""
         return self._keys.add(name, secret, retention_s, _now_ms())
+
+    def add_rule(self, name: str, rule: KeyRule, retention_s: int | None = None) -> Key:
+        """A new key that goes by a rule, off unless given a retention."""
+        return self._keys.add_rule(name, rule, retention_s, _now_ms())
 
     def rename_key(self, name: str, new_name: str) -> Key:
         """The key under its new name."""

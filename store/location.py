@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from store.errors import BadInput
+from store.errors import BadInput, StoreOutdated
 from store.reader import LocalReader
 
 if TYPE_CHECKING:
@@ -35,8 +35,17 @@ def store_path(location: str | None) -> Path:
 
 
 def open_reader(location: str | None = None) -> LocalReader:
-    """A reading side; StoreUnavailable if there is no store yet, BadInput if there cannot be one."""
-    return LocalReader(store_path(location))
+    """A reading side; StoreUnavailable if there is no store yet, BadInput if there cannot be one.
+
+    A store that an older flowtap made is brought up to date first: a user who reads after an
+    update should not have to start a proxy for it.
+    """
+    path = store_path(location)
+    try:
+        return LocalReader(path)
+    except StoreOutdated:
+        open_store(str(path)).close()
+        return LocalReader(path)
 
 
 def open_store(location: str | None = None) -> "LocalStore":

@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from store.codec import COLUMNS, meta_from_row
+from store.codec import COLUMNS, KEY_COLUMNS, key_from_row, meta_from_row
 from store.contract import PAGE, PAGE_CAP, Counts
-from store.errors import BadInput, BodyMissing, StoreUnavailable, unusable
+from store.errors import BadInput, BodyMissing, StoreOutdated, StoreUnavailable, unusable
 from store.layout import Layout
 from store.parts import LivePart, PartCounter
 from store.record import RECORD_ID, Key, ProxyStatus, Record, RecordMeta, State, Verdict
@@ -26,8 +26,11 @@ from store.segments import Place, read_record
 _META = ", ".join(COLUMNS)
 _PLACE = "segment, start, record_at, writer"
 _STATUS = tuple(field for field in ProxyStatus.__slots__ if field != "alive")
-_KEYS = "id, name, last4, retention_s, created_ms"
+_KEYS = f"SELECT {', '.join(KEY_COLUMNS)} FROM keyring.keys ORDER BY name"  # noqa: S608 - constants
 
+
+_LATEST = (("keyring.keys", "rule_pattern"), ("proxies", "refused"))
+"""What the last migrations added (store.schema, which cannot be imported here)."""
 
 COUNTERS = 1_000
 """Records in flight whose response bytes are remembered; a screen shows some fifty."""
@@ -77,9 +80,13 @@ class LocalReader:
                 "ATTACH DATABASE ? AS keyring", (f"{layout.keys.absolute().as_uri()}?mode=ro",)
             )
             connection.execute("SELECT 1 FROM records, keyring.keys LIMIT 1")
+            _refuse_older(connection, layout.root)
         except sqlite3.Error as exc:
             connection.close()
             raise unusable(layout.index, exc) from exc
+        except StoreOutdated:
+            connection.close()
+            raise
         self._connection = connection
         self._keys_version = -1
         return connection
@@ -104,8 +111,13 @@ class LocalReader:
         """Every key, by name."""
         version = self._all("PRAGMA keyring.data_version")[0][0]
         if version != self._keys_version:
-            rows = self._all(f"SELECT {_KEYS} FROM keyring.keys ORDER BY name")  # noqa: S608 - a constant
-            self._keys = [Key(*row) for row in rows]
+            rows = self._all(_KEYS)
+            try:
+                self._keys = [key_from_row(row) for row in rows]
+            except ValueError as exc:
+                raise StoreUnavailable(
+                    f"{self._layout.keys}: a key makes no sense ({exc})."
+                ) from exc
             self._keys_version = version
         return self._keys
 
@@ -324,6 +336,17 @@ class LocalReader:
         if len(self._counters) > COUNTERS:
             del self._counters[next(iter(self._counters))]
         return size
+
+
+def _refuse_older(connection: sqlite3.Connection, root: Path) -> None:
+    """StoreOutdated where a table lacks what later versions added to it."""
+    for table, column in _LATEST:
+        schema, _, name = table.rpartition(".")
+        found = connection.execute(f"PRAGMA {schema or 'main'}.table_info({name})").fetchall()
+        if column not in {row[1] for row in found}:
+            raise StoreOutdated(
+                f"Store {root} was made by an older flowtap; `flowtap ls` brings it up to date."
+            )
 
 
 def _check_id(record_id: str) -> None:

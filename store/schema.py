@@ -110,6 +110,18 @@ def m003_status(db: Database) -> None:
     db.table("counters").insert({"name": "generation", "value": 1})
 
 
+@index_migrations()
+def m004_rings(db: Database) -> None:
+    """What a proxy's memory ring holds, if it has one, and how many calls it refused; older
+    proxies on the same store say nothing of it."""
+    proxies = db.table("proxies")
+    proxies.add_column("ring_exchanges", int, not_null_default=0)
+    proxies.add_column("ring_bytes", int, not_null_default=0)
+    proxies.add_column("ring_since_ms", int)
+    proxies.add_column("has_ring", int, not_null_default=0)
+    proxies.add_column("refused", int, not_null_default=0)
+
+
 @key_migrations()
 def m001_keys(db: Database) -> None:
     """The keys. The secret is not among the columns and never was."""
@@ -128,6 +140,15 @@ def m001_keys(db: Database) -> None:
     )
     db.table("keys").create_index(["name"], unique=True)
     db.table("keys").create_index(["hash"], unique=True)
+
+
+@key_migrations()
+def m002_rules(db: Database) -> None:
+    """Keys may go by a rule. Those that were there go by their secret's hash."""
+    keys = db.table("keys")
+    keys.add_column("kind", str, not_null_default="secret")
+    keys.add_column("rule_name", str)
+    keys.add_column("rule_pattern", str)
 
 
 def open_database(path: Path, *, timeout_s: float = BUSY_TIMEOUT_S) -> Database:

@@ -28,7 +28,7 @@ class Status:
         self._counters = counters
         self._started_ms = time.time_ns() // 1_000_000
         self._said_at = -HEARTBEAT_S
-        self._said: ProxyStatus | None = None
+        self._said: tuple[ProxyStatus, bool] | None = None
 
     def trouble(self, exc: BaseException, now: float) -> str:
         """Say from now on why records are being lost; returns it, one line."""
@@ -45,11 +45,11 @@ class Status:
         """Write the row if it is time: a change is told within half a second, sameness every HEARTBEAT_S."""
         if self.address is None or now - self._said_at < CHANGED_STATUS_S:
             return
-        status = self._now()
+        status = (self._now(), self._counters.has_ring)
         if status == self._said and now - self._said_at < HEARTBEAT_S:
             return
         self._said_at = now
-        index.put_status(status, time.time_ns() // 1_000_000)
+        index.put_status(status[0], time.time_ns() // 1_000_000, has_ring=status[1])
         self._said = status
 
     def _now(self) -> ProxyStatus:
@@ -69,4 +69,8 @@ class Status:
             last_unmatched_host=counters.last_unmatched_host,
             last_unmatched_fingerprint=counters.last_unmatched_fingerprint,
             error=self._error,
+            ring_exchanges=counters.ring_exchanges,
+            ring_bytes=counters.ring_bytes,
+            ring_since_ms=counters.ring_since_ms,
+            refused=counters.refused,
         )

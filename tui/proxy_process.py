@@ -15,6 +15,7 @@ from pathlib import Path
 
 from store.errors import StoreError, StoreUnavailable
 from store.layout import Layout, make_folder
+from store.location import open_reader
 from store.reader import LocalReader
 from store.record import ProxyStatus
 
@@ -171,7 +172,7 @@ def client_address(status: ProxyStatus) -> str:
 
 @contextlib.contextmanager
 def _reader(root: Path) -> Iterator[LocalReader]:
-    reader = LocalReader(root)
+    reader = open_reader(str(root))
     try:
         yield reader
     finally:

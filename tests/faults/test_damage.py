@@ -170,7 +170,7 @@ def test_a_deleted_log_costs_no_record(
     if child == 0:
         try:
             writer = LocalStore(root).writer()
-            found = writer.keys.match(SECRET.encode())
+            found = writer.keys.match([SECRET.encode()], ())
             assert found is not None
             ids = [record(writer, found).id for _ in range(5)]
             with closing(LocalReader(root)) as watching:

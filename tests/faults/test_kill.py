@@ -158,7 +158,7 @@ def test_what_was_synced_and_not_committed_is_there_at_the_first_start(
                 "put",
                 lambda *_: os.kill(os.getpid(), signal.SIGKILL),
             )
-            found = writer.keys.match(SECRET.encode())
+            found = writer.keys.match([SECRET.encode()], ())
             assert found is not None
             for _ in range(3):
                 record(writer, found)

@@ -41,7 +41,7 @@ def main() -> None:
     store = LocalStore(root)
     writer = store.writer(lambda line: print(line, flush=True))  # noqa: T201
     writer.announce(f"127.0.0.1:{os.getpid()}")
-    key = writer.keys.match(SECRET.encode())
+    key = writer.keys.match([SECRET.encode()], ())
     assert key is not None
     open_now = {}
     ended = os.open(ledger / "ended", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

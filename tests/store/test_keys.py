@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from store.errors import BadInput, StoreUnavailable
-from store.keys import HashedKeys, WatchedKeys, credential_hash
+from store.key_rules import claim_rule, glob_rule, header_rule
+from store.keys import HashedKeys, WatchedKeys, credential_hash, rule_hash
 from store.local import LocalStore
 from store.reader import LocalReader
+from store.record import Headers, Key, KeyKind, KeyRule
 from tests.store.builders import SECRET, files_with
+from tests.store.test_key_rules import jwt
 
 
 @pytest.mark.check(1, 4, 5, 6)
@@ -22,7 +25,7 @@ def test_a_key_is_off_until_it_has_a_retention(store: LocalStore, reader: LocalR
         store.set_retention("one", retention_s)
         assert retention_s == reader.key("one").retention_s == reader.keys()[0].retention_s
         ring = WatchedKeys(store.layout)
-        found = ring.keys.match(SECRET.encode())
+        found = ring.keys.match([SECRET.encode()], ())
         ring.close()
         assert found == reader.key("one")
 
@@ -141,11 +144,16 @@ def test_a_ring_of_keys_answers_by_the_secret_alone(store: LocalStore) -> None:
     off = store.add_key("off", SECRET + "1")
     ring = WatchedKeys(store.layout)
 
-    assert on == ring.keys.match(SECRET.encode())
-    assert off == ring.keys.match(SECRET.encode() + b"1")
-    assert ring.keys.match(b"") is None
-    assert ring.keys.match(SECRET.upper().encode()) is None
-    assert ring.keys.match(b"\xff" * 10_000) is None
+    def match(*credentials: bytes) -> Key | None:
+        return ring.keys.match(credentials, ())
+
+    assert on == match(SECRET.encode())
+    assert off == match(SECRET.encode() + b"1")
+    assert on == match(b"x", SECRET.encode() + b"1", SECRET.encode())
+    assert match() is None
+    assert match(b"") is None
+    assert match(SECRET.upper().encode()) is None
+    assert match(b"\xff" * 10_000) is None
     assert 1 == ring.keys.on
     assert ring.is_on(on.id)
     assert not ring.is_on(off.id)
@@ -165,4 +173,134 @@ def test_a_ring_reads_again_only_what_changed(store: LocalStore) -> None:
     store.set_retention("one", 60)
     assert ring.refresh()
     assert (0, 1) == (before.on, ring.keys.on)
+    ring.close()
+
+
+# -- keys that go by a rule ------------------------------------------------------------------
+
+GLOB = glob_rule("sk-ant-oat01-*")
+HEADER = header_rule("ChatGPT-Account-Id", "acct_1")
+CLAIM = claim_rule("sub", "user-7")
+
+
+@pytest.mark.parametrize("rule", [GLOB, HEADER, CLAIM], ids=lambda rule: rule.kind)
+def test_a_rule_is_a_key_like_another(
+    store: LocalStore, reader: LocalReader, rule: KeyRule
+) -> None:
+    added = store.add_rule("one", rule)
+
+    assert (rule.kind, rule, "", None) == (added.kind, added.rule, added.last4, added.retention_s)
+    assert [added] == reader.keys()
+    assert 0 == store.set_retention("one", 60)
+    assert 60 == reader.key("one").retention_s
+    assert "uno" == store.rename_key("one", "uno").name
+    ring = WatchedKeys(store.layout)
+    assert 1 == ring.keys.on
+    assert reader.key("uno") == ring.keys.by_id(added.id)
+    ring.close()
+    assert 0 == store.remove_key("uno")
+    assert [] == reader.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "retention_s", "says"),
+    [
+        ("one", GLOB, None, "already a key named 'one'"),
+        ("", HEADER, None, "name is 1 to 64"),
+        ("two", GLOB, None, "The key 'one' goes by this already: credential sk-ant-oat01-[*]."),
+        ("two", HEADER, 0, "from 1 second"),
+        ("two", KeyRule(KeyKind.GLOB, "", "*"), None, "nearly anything"),
+        ("two", KeyRule(KeyKind.GLOB, "", SECRET), None, "give the secret to"),
+        ("two", KeyRule(KeyKind.HEADER, "Authorization", "x"), None, "carries a secret"),
+        ("two", KeyRule(KeyKind.CLAIM, "", "user-7"), None, "A claim is named by"),
+        ("two", KeyRule(KeyKind.SECRET, "", SECRET), None, "kind secret goes by no rule"),
+        ("two", KeyRule(KeyKind.KEPT, "", "x"), None, "kind kept goes by no rule"),
+    ],
+)
+def test_what_is_no_rule_changes_nothing(
+    store: LocalStore,
+    reader: LocalReader,
+    name: str,
+    rule: KeyRule,
+    retention_s: int | None,
+    says: str,
+) -> None:
+    one = store.add_rule("one", GLOB, 60)
+    with pytest.raises(BadInput, match=says) as caught:
+        store.add_rule(name, rule, retention_s)
+
+    assert SECRET not in str(caught.value)
+    assert [one] == reader.keys()
+
+
+def test_rules_that_differ_in_anything_are_two(store: LocalStore, reader: LocalReader) -> None:
+    for each, rule in enumerate(
+        (header_rule("x-a", "user-7"), header_rule("x-b", "user-7"), claim_rule("x-a", "user-7"))
+    ):
+        store.add_rule(f"k{each}", rule)
+    assert 3 == len(reader.keys())
+
+
+OAT, JWT = b"sk-ant-oat01-test-0000", jwt({"sub": "user-7"})
+ACCOUNT: Headers = ((b"x-first", b"1"), (b"chatgpt-account-id", b"acct_1"))
+
+
+@pytest.mark.parametrize(
+    ("on", "off", "credentials", "headers", "whose"),
+    [
+        ("secret glob header claim", "", [SECRET.encode(), OAT, JWT], ACCOUNT, "secret"),
+        ("secret glob header claim", "", [OAT, JWT, SECRET.encode()], ACCOUNT, "secret"),
+        ("glob header claim", "", [OAT, JWT], ACCOUNT, "glob"),
+        ("header claim", "", [OAT, JWT], ACCOUNT, "header"),
+        ("claim", "", [OAT, JWT], ACCOUNT, "claim"),
+        ("glob", "", [JWT], ACCOUNT, None),
+        ("", "glob header claim", [OAT, JWT], ACCOUNT, "glob"),
+        ("claim", "glob header", [OAT, JWT], ACCOUNT, "claim"),
+        ("header", "glob claim", [OAT, JWT], ACCOUNT, "header"),
+        ("glob header claim", "secret", [OAT, JWT, SECRET.encode()], ACCOUNT, "secret"),
+        ("secret", "", [], ACCOUNT, None),
+        ("secret glob header claim", "", [], ((b"chatgpt-account-id", b"acct_2"),), None),
+    ],
+)
+def test_the_secret_decides_then_globs_then_headers_then_claims(
+    store: LocalStore,
+    on: str,
+    off: str,
+    credentials: list[bytes],
+    headers: Headers,
+    whose: str | None,
+) -> None:
+    rules = {"glob": GLOB, "header": HEADER, "claim": CLAIM}
+    for names, retention_s in ((on, 60), (off, None)):
+        for name in names.split():
+            if name == "secret":
+                store.add_key(name, SECRET, retention_s)
+            else:
+                store.add_rule(name, rules[name], retention_s)
+    ring = WatchedKeys(store.layout)
+    found = ring.keys.match(credentials, headers)
+
+    assert whose == (None if found is None else found.name)
+    ring.close()
+
+
+def test_of_two_secrets_the_one_that_is_on_decides(store: LocalStore) -> None:
+    store.add_key("off", SECRET)
+    store.add_key("on", SECRET + "1", 60)
+    ring = WatchedKeys(store.layout)
+    for credentials in ([SECRET, SECRET + "1"], [SECRET + "1", SECRET]):
+        found = ring.keys.match([each.encode() for each in credentials], ())
+        assert found is not None
+        assert "on" == found.name
+    ring.close()
+
+
+def test_a_client_that_sends_what_a_rule_is_hashed_from_is_not_its_key(store: LocalStore) -> None:
+    store.add_rule("one", GLOB, 60)
+    secret = store.layout.read_secret()
+    ring = WatchedKeys(store.layout)
+    sent = "\0".join((GLOB.kind, GLOB.name, GLOB.pattern)).encode()
+
+    assert rule_hash(secret, GLOB) != credential_hash(secret, sent)
+    assert ring.keys.match([sent, b"\0", b"glob"], ()) is None
     ring.close()

@@ -323,7 +323,7 @@ def test_a_store_can_be_copied_whole(
 
     assert copied.get(made) is not None
     with writing(copy) as writer:
-        assert writer.keys.match(SECRET.encode()) == key
+        assert writer.keys.match([SECRET.encode()], ()) == key
     assert 0o700 == (tmp_path / "copy").stat().st_mode & 0o777
     copied.close()
     copy.close()

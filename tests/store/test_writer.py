@@ -171,14 +171,14 @@ def test_a_record_is_seen_when_it_begins_grows_and_is_done(
 def test_a_writer_hears_of_keys_that_change_elsewhere(store: LocalStore, root: Path) -> None:
     other = LocalStore(root)
     with writing(store) as writer:
-        assert writer.keys.match(SECRET.encode()) is None
+        assert writer.keys.match([SECRET.encode()], ()) is None
         key = other.add_key("one", SECRET)
-        until(lambda: writer.keys.match(SECRET.encode()) == key)
+        until(lambda: writer.keys.match([SECRET.encode()], ()) == key)
         assert 0 == writer.keys.on
         other.set_retention("one", 60)
         until(lambda: writer.keys.on == 1)
         other.remove_key("one")
-        until(lambda: writer.keys.match(SECRET.encode()) is None)
+        until(lambda: writer.keys.match([SECRET.encode()], ()) is None)
     other.close()
 
 
