@@ -17,12 +17,12 @@ from sqlite_utils.db import NotFoundError
 
 from store.codec import KEY_COLUMNS, key_from_row
 from store.errors import BadInput, unusable
+from store.key_input import checked_name, checked_secret
 from store.key_rules import Rules, checked_rule, describe
 from store.layout import Layout
 from store.record import Headers, Key, KeyKind, KeyRule
 from store.retention import checked_retention
 
-NAME_LIMIT = 64
 _RULE_DOMAIN = b"flowtap rule"
 """Keeps the hashes of rules apart from those of credentials: a client may send any bytes as one."""
 
@@ -122,11 +122,7 @@ class Keys:
     def add(self, name: str, secret: str, retention_s: int | None, now_ms: int) -> Key:
         """A new key, off unless given a retention."""
         self._check_name(name)
-        credential = secret.strip()
-        if not credential:
-            raise BadInput("The secret is empty.")
-        if any(character.isspace() for character in credential):
-            raise BadInput("The secret has blanks in it; give the key alone, without `Bearer`.")
+        credential = checked_secret(secret)
         hashed = credential_hash(self._secret, credential.encode())
         for taken in self._with_hash(hashed):
             raise BadInput(f"This secret is already the key {taken!r}.")
@@ -192,10 +188,7 @@ class Keys:
         self._write(lambda: self._db.table("keys").delete(key_id))
 
     def _check_name(self, name: str) -> None:
-        if not 1 <= len(name) <= NAME_LIMIT or not name.isprintable() or name != name.strip():
-            raise BadInput(
-                f"A key's name is 1 to {NAME_LIMIT} printable characters without blanks around; got {name!r}."
-            )
+        checked_name(name)
         if any(key.name == name for key in self.all()):
             raise BadInput(f"There is already a key named {name!r}.")
 

@@ -97,7 +97,7 @@ def verify(
     )
 
 
-def fingerprint(chunks: Iterable[bytes]) -> Passed:
+def counted(chunks: Iterable[bytes]) -> Passed:
     """Bytes counted and hashed as a proxy does."""
     digest = hashlib.sha256()
     size = 0
@@ -139,7 +139,7 @@ def _direction(
     told: bool,
 ) -> Direction:
     # By its chunks: what is shown of a stream is cut out of the body by their lengths.
-    stored = fingerprint(data for _, data in body.chunks())
+    stored = counted(data for _, data in body.chunks())
     arrived = sum(length for _, length in body.arrivals)
     if arrived != len(body.data):
         said = [
@@ -164,7 +164,7 @@ def _direction(
         "; ".join(whys),
         stored,
         passed,
-        None if file is None else fingerprint((file,)),
+        None if file is None else counted((file,)),
         by_file.decoded,
         by_file.first_difference,
     )
