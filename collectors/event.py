@@ -20,3 +20,6 @@ class Event:
 
     id: str | None = None
     """The `id:` line's value, if this event had one."""
+
+    from_client: bool = False
+    """The client said it, as half of a WebSocket's session; all other events are the server's."""

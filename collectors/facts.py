@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from collectors.aws_event_stream import first_message
 from collectors.collector import Collector
@@ -29,9 +29,10 @@ from collectors.json_view import (
     parse,
     parse_bytes,
 )
-from collectors.protocol import AWS_EVENT_STREAM, LlmProtocol, clean_path, media_type
+from collectors.protocol import AWS_EVENT_STREAM, SESSIONS, LlmProtocol, clean_path, media_type
 from collectors.registry import body_error, new_collector
 from collectors.usage import NO_USAGE, Usage, usage_of
+from collectors.websocket import message_type
 
 WHOLE_BODY = 64 * 1024
 """Request bodies up to it are parsed: 0.3 ms. Larger ones are looked at from both ends."""
@@ -93,11 +94,35 @@ def path_model(path: str) -> str | None:
     return None
 
 
+def _session_model(path: str, protocol: LlmProtocol, first: bytes) -> str | None:
+    """The model of a session: OpenAI's in the query (Azure: the deployment) or in the first
+    message, a `session.update`; Gemini's there, a `setup`, as the last part of a resource's name."""
+    query = parse_qs(path.partition("?")[2])
+    for name in ("model", "deployment"):
+        if name in query:
+            return _model(query[name][0])
+    opening = _SESSION.search(first[:HEAD_SCAN])
+    if opening is None:
+        return None
+    start = opening.end() - 1
+    if len(first) <= WHOLE_BODY:
+        inner = "setup" if protocol is LlmProtocol.GEMINI_LIVE else "session"
+        found = get_str(get_dict(parse_bytes(first), inner), "model")
+    else:
+        found = string_from_start(first[start : start + HEAD_SCAN], "model")
+    return None if found is None else _model(found.rpartition("/")[2])
+
+
+_SESSION = re.compile(rb'"(?:setup|session)"\s*:\s*\{')
+
+
 def request_model(path: str, protocol: LlmProtocol | None, body: bytes) -> str | None:
     """The model a request asks for: the path's, else the top-level "model" of its body, else None.
 
     A "model" inside the messages is never taken for it, however large the body is.
     """
+    if protocol in SESSIONS:
+        return _session_model(path, protocol, body)
     model = path_model(path)
     if model is not None:
         return model
@@ -304,6 +329,46 @@ def _unfolded_facts(protocol: LlmProtocol | None, events: Iterator[Event] | list
         if error is None and (data.get("error") or kind == "error"):
             error = error_text(data.get("error") or data)
     return Facts(model, usage, terminal, error)
+
+
+# Sessions
+
+
+_TOLD_BY = frozenset(
+    {"session.created", "session.updated", "response.done", "error"}
+    | {"conversation.item.input_audio_transcription.completed"}
+)
+"""The messages of a session that its facts are in; between them is audio."""
+
+
+class SessionFacts:
+    """The facts of a session, from every message of the server's: what it used is said piece by piece.
+
+    One of thousands is parsed, the rest is looked at for its type.
+    """
+
+    def __init__(self, protocol: LlmProtocol) -> None:
+        self._protocol = protocol
+        self._collector = new_collector(protocol)
+
+    def feed(self, message: bytes) -> None:
+        """Let a message pass."""
+        if self._collector is None or len(message) > WHOLE_ANSWER:
+            return
+        kind = message_type(message)
+        if kind in _TOLD_BY:
+            self._collector.feed(Event(0, kind, message.decode("utf-8", "replace")))
+
+    def facts(self) -> Facts:
+        """As far as it came. Whether it is whole is not for its messages to say."""
+        if self._collector is None:
+            return Facts()
+        outcome = self._collector.outcome()
+        return Facts(
+            model=result_model(outcome.result),
+            usage=usage_of(self._protocol, outcome.result),
+            error=outcome.error if self._collector.failed else None,
+        )
 
 
 # Answers too large to parse

@@ -27,7 +27,13 @@ class LlmProtocol(StrEnum):
     IMAGES = "images"
     AUDIO = "audio"
     RERANK = "rerank"
+    REALTIME = "realtime"
+    GEMINI_LIVE = "gemini-live"
 
+
+SESSIONS: Final = frozenset({LlmProtocol.REALTIME, LlmProtocol.GEMINI_LIVE})
+"""Spoken over a WebSocket that is one exchange from its handshake to its close: both sides talk when
+they like, and no message of the protocol's own ends it."""
 
 _CAPTURED: Final[tuple[tuple[str, LlmProtocol | None], ...]] = (
     # (how the path ends, protocol); the first that matches counts, None is "not captured".
@@ -54,9 +60,26 @@ _CAPTURED: Final[tuple[tuple[str, LlmProtocol | None], ...]] = (
     (r"/models/imagen[^/]*:predict", LlmProtocol.IMAGES),
 )
 
-_TABLE = tuple(
-    (re.compile(rf"(?:{pattern})\Z", re.IGNORECASE), protocol) for pattern, protocol in _CAPTURED
+_SOCKETS: Final[tuple[tuple[str, LlmProtocol | None], ...]] = (
+    # The same for WebSockets, which open with GET. Codex and the SDKs speak Responses over one.
+    (r"/responses", LlmProtocol.RESPONSES),
+    # OpenAI, Azure and what is compatible with them; transcription has the path of a conversation.
+    (r"/realtime(?:/translations)?", LlmProtocol.REALTIME),
+    # google.ai.generativelanguage.v1beta.GenerativeService.…, for ephemeral tokens …Constrained;
+    # Vertex: google.cloud.aiplatform.v1beta1.LlmBidiService/….
+    (r"/ws/google\.[^/]+[./]BidiGenerateContent(?:Constrained)?", LlmProtocol.GEMINI_LIVE),
 )
+
+
+def _compiled(
+    rows: tuple[tuple[str, LlmProtocol | None], ...],
+) -> tuple[tuple[re.Pattern[str], LlmProtocol | None], ...]:
+    return tuple(
+        (re.compile(rf"(?:{pattern})\Z", re.IGNORECASE), protocol) for pattern, protocol in rows
+    )
+
+
+_TABLE, _SOCKET_TABLE = _compiled(_CAPTURED), _compiled(_SOCKETS)
 
 
 def clean_path(path: str) -> str:
@@ -68,14 +91,12 @@ def clean_path(path: str) -> str:
 def detect(method: str, path: str, *, websocket: bool = False) -> LlmProtocol | None:
     """The protocol of a model-invoking request, or None: not to be captured.
 
-    A WebSocket opens with GET, and only Responses has one; everything else is a POST.
+    A WebSocket opens with GET; everything else is a POST.
     """
-    path = clean_path(path)
-    if websocket:
-        return LlmProtocol.RESPONSES if path.endswith("/responses") else None
-    if method.upper() != "POST":
+    if method.upper() != ("GET" if websocket else "POST"):
         return None
-    for pattern, protocol in _TABLE:
+    path = clean_path(path)
+    for pattern, protocol in _SOCKET_TABLE if websocket else _TABLE:
         if pattern.search(path):
             return protocol
     return None
@@ -108,7 +129,7 @@ WEBSOCKET = "websocket"
 """Where a media type tells the framing, this stands for messages of a WebSocket, which have none."""
 
 SWITCHING_PROTOCOLS = 101
-"""The status that tells them: of what is recorded, only a turn on a WebSocket has it."""
+"""The status that tells them: of what is recorded, only a WebSocket's turn or session has it."""
 
 
 _MEDIA_TYPE = re.compile(r"\s*([!#$%&'*+.^_`|~\w-]+/[!#$%&'*+.^_`|~\w-]+)\s*(?:[;,]|\Z)", re.ASCII)

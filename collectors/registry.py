@@ -14,6 +14,7 @@ from collectors.json_view import INVALID, as_dict, error_text, get_str, parse_by
 from collectors.messages import MessagesCollector
 from collectors.outcome import Outcome
 from collectors.protocol import LlmProtocol
+from collectors.realtime import RealtimeCollector
 from collectors.responses import ResponsesCollector
 
 NO_FOLD = None
@@ -29,6 +30,8 @@ FOLDS: dict[LlmProtocol, Callable[[], Collector] | None] = {
     LlmProtocol.IMAGES: NO_FOLD,
     LlmProtocol.AUDIO: NO_FOLD,
     LlmProtocol.RERANK: NO_FOLD,
+    LlmProtocol.REALTIME: RealtimeCollector,
+    LlmProtocol.GEMINI_LIVE: NO_FOLD,
 }
 
 

@@ -38,6 +38,9 @@ def usage_of(protocol: LlmProtocol | None, result: dict[str, Any] | None) -> Usa
         return _messages(get_dict(result, "usage"))
     if protocol is LlmProtocol.GEMINI or "usageMetadata" in result:
         return _gemini(get_dict(result, "usageMetadata"))
+    if protocol is LlmProtocol.REALTIME and not get_dict(result, "usage"):
+        # A session that only transcribes has no responses; what it counts is another model's.
+        return _openai(get_dict(result, "transcription_usage"))
     return _openai(_openai_usage(result))
 
 
@@ -88,11 +91,15 @@ def _openai(usage: dict[str, Any]) -> Usage:
     prompt_cache_hit_tokens; OpenRouter cache_write_tokens. xAI counts reasoning beside the
     completion; its total says so, and only then is it added.
     """
-    input_details = get_dict(usage, "input_tokens_details") or get_dict(
-        usage, "prompt_tokens_details"
+    input_details = (
+        get_dict(usage, "input_tokens_details")
+        or get_dict(usage, "prompt_tokens_details")
+        or get_dict(usage, "input_token_details")  # Realtime
     )
-    output_details = get_dict(usage, "output_tokens_details") or get_dict(
-        usage, "completion_tokens_details"
+    output_details = (
+        get_dict(usage, "output_tokens_details")
+        or get_dict(usage, "completion_tokens_details")
+        or get_dict(usage, "output_token_details")
     )
     prompt = _first(as_count(usage.get("input_tokens")), as_count(usage.get("prompt_tokens")))
     output = _first(as_count(usage.get("output_tokens")), as_count(usage.get("completion_tokens")))

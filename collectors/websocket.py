@@ -1,14 +1,17 @@
-"""Responses over a WebSocket, message by message: what a message is, and messages as events.
+"""What passes over a WebSocket, message by message: what a message is, and messages as events.
 
-Pure. A recorded turn's bodies are the messages' own bytes, one after another with nothing between
-them; each message is one chunk, so the chunk boundaries that are kept with a body are the
-message boundaries. A reader knows such a body by the response's status, 101: nothing else that
-is recorded has it. Text and binary messages are not told apart; the API has text only.
+Pure. The bodies of a recorded turn or session are the messages' own bytes, one after another with
+nothing between them; each message is one chunk, so the chunk boundaries that are kept with a body
+are the message boundaries. A reader knows such a body by the response's status, 101: nothing else
+that is recorded has it. Text and binary messages are not told apart; all these APIs speak JSON,
+and Gemini's server puts it into binary ones.
 
 What runs for every message on the proxy's loop (`message_type`) looks at a bounded stretch.
 """
 
 import re
+from collections.abc import Iterable
+from operator import itemgetter
 
 from collectors.event import Event
 from collectors.json_ends import string_from_end, string_from_start
@@ -34,6 +37,27 @@ def message_type(message: bytes) -> str | None:
     return found if found is not None else string_from_end(message[-TYPE_SCAN:], "type")
 
 
+_LIVE_FIRST = re.compile(rb'\s*\{\s*"([a-z][A-Za-z_]{1,63})"\s*:')
+
+
+_LIVE = frozenset(
+    {"setup", "clientcontent", "realtimeinput", "toolresponse", "contextupdate"}
+    | {"setupcomplete", "servercontent", "toolcall", "toolcallcancellation", "usagemetadata"}
+    | {"goaway", "sessionresumptionupdate", "voiceactivity", "voiceactivitydetectionsignal"}
+)
+"""The fields that say what a message of Gemini's Live API is, one to a message; in lower case and
+without `_`, since clients write them both ways."""
+
+
+def message_name(message: bytes) -> str | None:
+    """What a message is called on screen: its type, or of Gemini's, which have none, its field."""
+    kind = message_type(message)
+    if kind is None and (match := _LIVE_FIRST.match(message[:TYPE_SCAN])) is not None:
+        name = match[1].decode()
+        return name if name.replace("_", "").lower() in _LIVE else None
+    return kind
+
+
 class WebSocketFraming:
     """Each chunk is a message, and each message an event named by its type."""
 
@@ -51,7 +75,7 @@ class WebSocketFraming:
         except UnicodeDecodeError:
             self.invalid_utf8 = True
             text = data.decode("utf-8", "replace")
-        return [Event(at_ms, message_type(data), text)]
+        return [Event(at_ms, message_name(data), text)]
 
     def close(self) -> list[Event]:
         """Nothing: a message is there or is not."""
@@ -71,6 +95,29 @@ def is_warm_up(message: bytes) -> bool:
         return False
     options = get_dict(create, "prompt_cache_options")
     return create.get("generate") is False or options.get("prewarm") is True
+
+
+def session_events(
+    client: Iterable[tuple[int, bytes]], server: Iterable[tuple[int, bytes]]
+) -> list[Event]:
+    """Both sides of a session in the order of their times, (at_ms, message) each in its own order.
+
+    Of one and the same millisecond the client's come first: what answers comes later.
+    """
+    framing = WebSocketFraming()
+    sides = ((client, True), (server, False))
+    said = [
+        (at_ms, not from_client, message)
+        for messages, from_client in sides
+        for at_ms, message in messages
+    ]
+    said.sort(key=itemgetter(0, 1))
+    events: list[Event] = []
+    for at_ms, from_server, message in said:
+        for event in framing.feed(at_ms, message):
+            event.from_client = not from_server
+            events.append(event)
+    return events
 
 
 def joined(messages: list[bytes]) -> bytes:

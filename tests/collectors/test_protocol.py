@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from collectors.protocol import (
+    SESSIONS,
     LlmProtocol,
     asks_for_websocket,
     detect,
@@ -17,6 +18,8 @@ from collectors.protocol import (
 from tests.collectors.folding import event
 
 M, R, C, G = LlmProtocol.MESSAGES, LlmProtocol.RESPONSES, LlmProtocol.CHAT, LlmProtocol.GEMINI
+RT, LIVE = LlmProtocol.REALTIME, LlmProtocol.GEMINI_LIVE
+BIDI = "/ws/google.ai.generativelanguage"
 VERTEX = "/v1/projects/p/locations/us-east5"
 
 PATHS: list[tuple[str, LlmProtocol | None]] = [
@@ -115,12 +118,31 @@ def test_detect(path: str, protocol: LlmProtocol | None) -> None:
     [
         ("/v1/responses", R),
         ("/backend-api/codex/responses", R),
-        ("/v1/realtime?model=gpt-realtime", None),
+        ("/v1/realtime?model=gpt-realtime", RT),
+        ("/v1/realtime?intent=transcription", RT),
+        ("/v1/realtime?call_id=rtc_1", RT),
+        ("/v1/realtime/translations?model=m", RT),
+        ("/openai/realtime?api-version=2024-10-01-preview&deployment=d", RT),
+        ("/openai/v1/realtime?model=d", RT),
+        ("/openai/deployments/d/realtime", RT),
+        ("/voice-live/realtime?api-version=1&model=m", RT),
+        (f"{BIDI}.v1beta.GenerativeService.BidiGenerateContent?key=k", LIVE),
+        (f"{BIDI}.v1alpha.GenerativeService.BidiGenerateContentConstrained", LIVE),
+        (f"{BIDI}.v1beta.GenerativeService/BidiGenerateContent", LIVE),
+        ("//ws/google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent", LIVE),
+        (f"{BIDI}.v1beta.GenerativeService.BidiGenerateMusic", None),
+        ("/ws/example.BidiGenerateContent", None),
+        ("/realtime/v1/websocket", None),
+        ("/v1/realtime/calls", None),
         ("/v1/chat/completions", None),
+        ("/", None),
     ],
 )
 def test_detect_websockets(path: str, protocol: LlmProtocol | None) -> None:
+    """By the end of the path of a GET; none of them is a session where nobody asks for a socket."""
     assert protocol == detect("GET", path, websocket=True)
+    assert detect("POST", path, websocket=True) is None
+    assert detect("POST", path) not in SESSIONS
 
 
 @pytest.mark.parametrize(
