@@ -42,8 +42,10 @@ class Exchange:
     __slots__ = (
         "client_id",
         "early_ns",
+        "flow",
         "flow_id",
         "headed",
+        "lost",
         "recording",
         "refused",
         "request_done",
@@ -55,6 +57,7 @@ class Exchange:
     def __init__(
         self, flow: HTTPFlow, recording: Recording, request_tap: Tap, response_tap: Tap, at: int
     ) -> None:
+        self.flow = flow
         self.flow_id = flow.id
         self.client_id = flow.client_conn.id
         self.recording = recording
@@ -66,6 +69,8 @@ class Exchange:
         self.request_done = False
         self.headed = False
         """The response's head is recorded."""
+        self.lost: str | None = None
+        """Why what came for an answer is none."""
         self.early_ns: int | None = None
         """When the response was whole although the request was not yet."""
 
@@ -75,9 +80,10 @@ class Exchange:
 
     @property
     def overdue(self) -> bool:
-        """The answer has been whole for so long that the request will not be."""
+        """The answer is whole and the request will not be: mitmproxy has dropped the flow, which
+        no hook tells, or it has been waited for for long."""
         early = self.early_ns
-        return early is not None and monotonic_ns() - early > EARLY_S * 1e9
+        return early is not None and (not self.flow.live or monotonic_ns() - early > EARLY_S * 1e9)
 
     def idle_s(self) -> float:
         """Seconds since anything of its bodies passed."""
@@ -141,6 +147,15 @@ def response_head(response: Response) -> ResponseHead:
         http_version=data.http_version.decode("latin-1"),
         headers=tuple(data.headers.fields),
     )
+
+
+def answer_lost(response: Response) -> str | None:
+    """That mitmproxy took an HTTP/1 upstream's informational response for its answer: it drops the
+    real one, and the client waits for ever. HTTP/2's it passes over; 101 is an answer."""
+    status = response.data.status_code
+    if not 100 <= status < 200 or status == 101:
+        return None
+    return f"mitmproxy took the informational response {status} for the answer, which is lost"
 
 
 def ending(flow: HTTPFlow, refused: bool = False) -> Transport:

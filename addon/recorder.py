@@ -28,6 +28,7 @@ from addon.complaints import Complaints
 from addon.credential import credentials
 from addon.exchange import (
     Exchange,
+    answer_lost,
     ending,
     error_line,
     error_told,
@@ -247,8 +248,10 @@ class Recorder:
             self._head(live, flow.response)
         transport = ending(flow, live.refused)
         message = error_told(flow, transport)
-        if transport is Transport.CLIENT_CLOSED and (idle := timed_out(live.idle_s())) is not None:
-            transport, message = Transport.KILLED, idle
+        if transport is Transport.CLIENT_CLOSED:
+            idle = timed_out(live.idle_s(), flow.client_conn.transport_protocol)
+            if idle is not None:
+                transport, message = Transport.KILLED, idle
         self._end(live, transport, message)
 
     @guarded
@@ -313,12 +316,15 @@ class Recorder:
         """Record the response's head, the first time it is seen."""
         if not live.headed:
             live.headed = True
+            live.lost = answer_lost(response)
             live.recording.response_head(live.now(), response_head(response))
 
     def _end(self, live: Exchange, transport: Transport, message: str | None = None) -> None:
         """The one place where a record ends, once."""
         if live.flow_id not in self._live:
             return
+        if transport is Transport.COMPLETE and live.lost is not None:
+            transport, message = Transport.KILLED, live.lost
         live.recording.end(
             live.now(), transport, error_line(message) if message is not None else None
         )

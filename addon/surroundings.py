@@ -7,6 +7,7 @@ import os
 import signal
 
 from mitmproxy import ctx
+from mitmproxy.proxy import server
 
 from addon import settings
 
@@ -66,13 +67,16 @@ def raise_tcp_timeout() -> None:
         )
 
 
-def timed_out(idle_s: float) -> str | None:
+def timed_out(idle_s: float, transport_protocol: str = "tcp") -> str | None:
     """Why a connection closed after so long a silence, if it was mitmproxy's watchdog, which says
-    that the client left; else None."""
-    limit = ctx.options.tcp_timeout
+    that the client left; else None. HTTP/3's, over udp, is short and cannot be set."""
+    udp = transport_protocol == "udp"
+    limit = server.UDP_TIMEOUT if udp else ctx.options.tcp_timeout
     if not limit <= idle_s + 1 < limit + 10:
         return None
-    return f"mitmproxy closed the connection after {limit} s without a byte (tcp_timeout)"
+    said = "UDP connection" if udp else "connection"
+    why = "" if udp else " (tcp_timeout)"
+    return f"mitmproxy closed the {said} after {limit} s without a byte{why}"
 
 
 def listening() -> list[str]:

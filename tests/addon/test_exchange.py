@@ -8,9 +8,11 @@ from mitmproxy.flow import Error
 from mitmproxy.http import Headers, HTTPFlow
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test.tflow import tflow
+from mitmproxy.test.tutils import tresp
 
 from addon.exchange import (
     ERROR_CAP,
+    answer_lost,
     ending,
     error_line,
     error_told,
@@ -165,6 +167,16 @@ def test_ending(message: str, client: str, server: str, closed: str, expected: T
     flow.client_conn.state = CLOSED if closed in ("client", "both") else OPEN
     flow.server_conn.state = CLOSED if closed in ("server", "both") else OPEN
     assert expected is ending(flow)
+
+
+@pytest.mark.parametrize(
+    ("status", "lost"), [(100, True), (103, True), (199, True), (101, False), (200, False)]
+)
+def test_an_informational_response_is_no_answer(status: int, lost: bool) -> None:
+    """But for 101, with which something else begins."""
+    told = answer_lost(tresp(status_code=status))
+    assert lost == (told is not None)
+    assert not lost or str(status) in str(told)
 
 
 TOLD: list[tuple[str, str, str, Transport, str]] = [

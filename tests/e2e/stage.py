@@ -42,6 +42,7 @@ UNTRUSTED = "untrusted.test"
 
 STAGE_SCRIPT = Path(__file__).with_name("stage_script.py")
 IMPATIENT = Path(__file__).with_name("impatient.py")
+TICKING = Path(__file__).with_name("ticking.py")
 RAISING = Path(__file__).with_name("raising.py")
 
 STREAMS = ("--set", "flowtap_stream_requests=yes")
@@ -55,6 +56,7 @@ RIGS: dict[str, tuple[Path, Sequence[str]]] = {
         (*STREAMS, "--set", "connection_strategy=lazy", "--set", "body_size_limit=2k"),
     ),
     "raising": (RAISING, STREAMS),
+    "ticking": (TICKING, STREAMS),
     "impatient": (IMPATIENT, (*STREAMS, "--set", "tcp_timeout=2")),
 }
 

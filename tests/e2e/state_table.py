@@ -67,6 +67,7 @@ refusal = h1.prefix(
 GONE = "Client disconnected."
 CUT_UP = "HTTP/1 protocol error: peer closed connection without sending complete message body (…)"
 WATCHDOG = "mitmproxy closed the connection after 2 s without a byte (tcp_timeout)"
+INFORMED = "mitmproxy took the informational response … for the answer, which is lost"
 LIMIT = "… body exceeds mitmproxy's body_size_limit."
 BOTH = "Received message with both transfer-encoding and content-length headers…"
 
@@ -250,11 +251,11 @@ ROWS: list[Row] = [
     Row("23a", "answer, and the request never whole", "HTTP/1.1, 413; the client leaves",
         h1.play(refusal, h1.after(REFUSAL, h1.leaves), ask=h1.part),
         Want(COMPLETE, Verdict.FAILED, 413, "request_too_large: too large", PREFIX, REFUSAL)),
-    Row("23b", "answer, and the request never whole", "HTTP/2, 413; the client resets the stream: swept",
+    Row("23b", "answer, and the request never whole", "HTTP/2, 413; the client resets the stream: within 5 s",
         h2.play(lambda s, scene: h2.refuses_early(s), h2.cancels(REFUSAL),
-                body=PREFIX, end=False, early=True, rig="impatient"),
+                body=PREFIX, end=False, early=True, rig="ticking"),
         Want(COMPLETE, Verdict.FAILED, 413, "request_too_large: too large", PREFIX, REFUSAL)),
-    Row("23c", "answer, and the request never whole", "HTTP/2, 413; nothing more happens: swept",
+    Row("23c", "answer, and the request never whole", "HTTP/2, 413; nothing more happens: within 35 s",
         h2.play(lambda s, scene: h2.refuses_early(s), h2.stays(REFUSAL),
                 body=PREFIX, end=False, early=True, rig="impatient"),
         Want(COMPLETE, Verdict.FAILED, 413, "request_too_large: too large", PREFIX, REFUSAL)),
@@ -280,11 +281,11 @@ ROWS: list[Row] = [
     Row("26a", "an informational response", "HTTP/1.1 100: mitmproxy takes it for the answer",
         h1.play(h1.asked(h1.says(head(100, []) + head(200, h1.SSE), h1.silent)),
                 h1.after(b" 100 ", h1.leaves)),
-        Want(COMPLETE, Verdict.COMPLETE, 100, None)),
+        Want(KILLED, Verdict.FAILED, 100, INFORMED)),
     Row("26b", "an informational response", "HTTP/1.1 103: mitmproxy takes it for the answer",
         h1.play(h1.asked(h1.says(head(103, []) + head(200, h1.SSE), h1.silent)),
                 h1.after(b" 103 ", h1.leaves)),
-        Want(COMPLETE, Verdict.COMPLETE, 103, None)),
+        Want(KILLED, Verdict.FAILED, 103, INFORMED)),
     Row("26c", "an informational response", "HTTP/2 103, then 200",
         h2.play(h2.at_once(h2.informs), h2.ends),
         Want(COMPLETE, Verdict.COMPLETE, 200, None, ASKED, STREAM)),
