@@ -15,7 +15,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addon.tap import Tap
 from store.contract import Recording
-from store.record import RequestHead, ResponseHead, Transport, header
+from store.record import RequestHead, ResponseHead, Transport, Wire, header
 
 ERROR_CAP = 500
 """A line of error is never longer: one row on screen, one cell of the index."""
@@ -77,6 +77,11 @@ class Exchange:
     def now(self) -> int:
         """Milliseconds since the begin."""
         return (monotonic_ns() - self.started_ns) // 1_000_000
+
+    def wire(self) -> Wire | None:
+        """Both bodies as they have passed until now; None if that is not known for sure."""
+        request, response = self.request_tap.meter.passed(), self.response_tap.meter.passed()
+        return Wire(request, response) if request is not None and response is not None else None
 
     @property
     def overdue(self) -> bool:

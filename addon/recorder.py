@@ -326,7 +326,10 @@ class Recorder:
         if transport is Transport.COMPLETE and live.lost is not None:
             transport, message = Transport.KILLED, live.lost
         live.recording.end(
-            live.now(), transport, error_line(message) if message is not None else None
+            live.now(),
+            transport,
+            error_line(message) if message is not None else None,
+            live.wire(),
         )
         self._forget(live)
 

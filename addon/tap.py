@@ -1,4 +1,4 @@
-"""What is put on a message's `stream`: passes each chunk on, keeps a copy. Pure but for its clock.
+"""What is put on a message's `stream`: passes each chunk on, hashes it, keeps a copy. Pure but for its clock.
 
 What mitmproxy does with the callable (proxy/layers/http): it calls it for each chunk, and with
 `b""` once at the end of a message that became whole, never on an abort. It sends a returned
@@ -14,6 +14,8 @@ DATA frame in mid-stream; the `request` and `response` hooks tell it.
 from collections.abc import Callable, Iterable
 from time import monotonic_ns
 
+from addon.meter import Meter
+
 type Chunks = bytes | Iterable[bytes]
 type Stream = Callable[[bytes], Chunks]
 
@@ -27,7 +29,7 @@ class Tap:
     masking are the reader's.
     """
 
-    __slots__ = ("_failed", "_keep", "_started_ns", "last_ms", "seen")
+    __slots__ = ("_add", "_failed", "_keep", "_started_ns", "last_ms", "meter", "seen")
 
     def __init__(
         self,
@@ -45,6 +47,9 @@ class Tap:
         """When the last chunk passed, milliseconds since the begin."""
         self.seen = False
         """Any chunk has passed."""
+        self.meter = Meter()
+        """Every chunk that has passed, kept or not."""
+        self._add = self.meter.add
 
     def __call__(self, data: bytes) -> Chunks:
         """The chunk itself; nothing for an empty one."""
@@ -53,6 +58,7 @@ class Tap:
         try:
             if not isinstance(data, bytes):
                 data = bytes(data)
+            self._add(data)
             self.seen = True
             self.last_ms = at_ms = (monotonic_ns() - self._started_ns) // 1_000_000
             self._keep(at_ms, data)

@@ -87,6 +87,9 @@ class FakeKeyRing:
         keys = [self.by_secret[each] for each in credentials if each in self.by_secret]
         return min(keys, key=lambda key: key.retention_s is None, default=None)
 
+    def by_id(self, key_id: str) -> Key | None:
+        return next((key for key in self.by_secret.values() if key.id == key_id), None)
+
     @property
     def on(self) -> int:
         return sum(key.retention_s is not None for key in self.by_secret.values())
@@ -101,6 +104,7 @@ class FakeWriter:
         self.broken = broken
         """`begin`: that raises; `recording`: everything of a recording raises."""
         self.trouble: str | None = None
+        self.room = 1 << 28
         self.recordings: list[FakeRecording] = []
         self.passed_by: list[tuple[bytes | None, str, str | None]] = []
         """Credential, host and client of each unmatched call."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from addon import exchange, link
 from addon.recorder import Recorder
 from store.contract import Store
 from store.errors import BadInput, StoreUnavailable
-from store.record import Transport
+from store.record import Passed, Transport, Wire
 from tests.addon.fakes import KEY, KEYS, OFF, OTHER, FakeRecording, FakeWriter, Opener
 
 SERVER_LOG = logging.getLogger("mitmproxy.proxy.server")
@@ -97,6 +98,12 @@ def fail(flow: http.HTTPFlow, message: str, client_open: bool = False) -> None:
     flow.client_conn.state = ConnectionState.OPEN if client_open else ConnectionState.CLOSED
 
 
+def wire(request: bytes, response: bytes) -> Wire:
+    """Both bodies, counted and hashed."""
+    both = [Passed(len(body), sha256(body).hexdigest()) for body in (request, response)]
+    return Wire(*both)
+
+
 @pytest.mark.check(12, 15, 16, 17)
 async def test_a_normal_exchange() -> None:
     """Heads, chunks and one end, in order, with the bytes as they passed."""
@@ -121,6 +128,7 @@ async def test_a_normal_exchange() -> None:
         assert 200 == record.head.status
         assert [b"data: 1\n\n", b"data: 2\n\n"] == record.response_chunks
         assert [(Transport.COMPLETE, None)] == record.ends
+        assert [wire(b'{"model":"m"}', b"data: 1\n\ndata: 2\n\n")] == record.wires
         assert sorted(record.times) == record.times
         counters = rig.writer.counters
         assert (1, 1, 0) == (counters.seen, counters.recorded, counters.unmatched)
@@ -298,6 +306,7 @@ async def test_every_end_is_one_record(
         record = rig.writer.only
         assert [(transport, error)] == record.ends
         assert body == record.response_body
+        assert [wire(record.request_body, body)] == record.wires
 
 
 @pytest.mark.check(38)
@@ -412,6 +421,7 @@ async def test_an_answer_of_another_addon_is_not_streamed() -> None:
         rig.recorder.response(flow)
         record = rig.writer.only
         assert (b"req", b"who are you") == (record.request_body, record.response_body)
+        assert [wire(b"req", b"who are you")] == record.wires
 
 
 async def test_streams_of_other_addons_go_on_working() -> None:
@@ -432,6 +442,7 @@ async def test_streams_of_other_addons_go_on_working() -> None:
         rig.recorder.response(flow)
         record = rig.writer.only
         assert (b"req", b"RESP") == (record.request_body, record.response_body)
+        assert [wire(b"req", b"RESP")] == record.wires
 
 
 async def test_tcp_timeout_is_not_the_client() -> None:
@@ -530,6 +541,8 @@ async def test_a_bug_of_ours_ends_the_record_and_not_the_call(
         assert request_body == record.request_body
         assert b"" == record.response_body
         assert headed is (record.head is not None)
+        # More passed after the record's end: what it was, nobody knows.
+        assert [None] == record.wires
         assert (1, 0) == (rig.recorder.failures, rig.writer.counters.lost)
 
 

@@ -1,6 +1,7 @@
 """What goes in comes out and is kept, however it is cut and whatever breaks."""
 
 from collections.abc import Iterable
+from hashlib import sha256
 from time import monotonic_ns
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from addon.tap import Chunks, Tap, after, before
+from store.record import Passed
 
 SECOND = 1_000_000_000
 
@@ -48,6 +50,8 @@ def test_in_is_out_is_kept(chunks: list[bytes]) -> None:
     assert [chunk for chunk in chunks if chunk] == out == kept.data
     assert bool(out) is tap.seen
     assert [] == kept.errors
+    body = b"".join(chunks)
+    assert Passed(len(body), sha256(body).hexdigest()) == tap.meter.passed()
 
 
 @pytest.mark.check(12)
@@ -92,6 +96,8 @@ def test_a_broken_store_costs_no_byte() -> None:
     assert [b"a", b"b", b"c"] == [tap(b"a"), tap(b"b"), tap(b"c")]
     assert [b"a"] == kept
     assert ["disk"] == [str(error) for error in errors]
+    # What passed is known all the same.
+    assert Passed(3, sha256(b"abc").hexdigest()) == tap.meter.passed()
 
 
 @pytest.mark.check(45)
@@ -102,6 +108,24 @@ def test_a_broken_complaint_costs_no_byte() -> None:
         raise RuntimeError
 
     assert b"a" == Tap(broken, monotonic_ns(), broken)(b"a")
+
+
+@pytest.mark.check(45)
+def test_a_hash_that_fails_costs_no_byte_and_no_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not known then what passed; what is kept is whole."""
+
+    class Broken:
+        def __init__(self, **_: object) -> None: ...
+
+        def update(self, data: bytes) -> None:
+            raise MemoryError
+
+    monkeypatch.setattr("addon.meter.sha256", Broken)
+    kept = Kept()
+    tap = kept.tap()
+    assert [b"a", b"b"] == [tap(b"a"), tap(b"b")] == kept.data
+    assert [] == kept.errors
+    assert tap.meter.passed() is None
 
 
 @pytest.mark.check(19, 20)
