@@ -10,16 +10,19 @@ from dataclasses import fields
 from typing import Any
 
 from store.record import (
+    Ending,
     Headers,
     Key,
     KeyKind,
     KeyRule,
+    Passed,
     RecordMeta,
     RequestHead,
     ResponseHead,
     State,
     Transport,
     Verdict,
+    Wire,
 )
 
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(RecordMeta))
@@ -30,6 +33,7 @@ _ENUMS: dict[str, type[State] | type[Verdict] | type[Transport]] = {
     "verdict": Verdict,
     "transport": Transport,
 }
+_DIRECTIONS = ("request", "response")
 _ABSENT: dict[str, Any] = {"request_bytes": 0, "response_bytes": 0, "lost_bytes": 0, "streamed": 0}
 
 
@@ -92,15 +96,55 @@ def unpack_json(data: bytes) -> dict[str, Any]:
 
 
 def record_json(
-    meta: RecordMeta, request: RequestHead, response: ResponseHead | None, hashes: dict[str, str]
+    meta: RecordMeta,
+    request: RequestHead,
+    response: ResponseHead | None,
+    hashes: dict[str, str],
+    wire: Wire | None = None,
 ) -> dict[str, Any]:
-    """Everything of a record but its bodies, for its RECORD frame."""
+    """Everything of a record but its bodies, for its RECORD frame. `hashes` are of the bodies as
+    stored, `wire` of the bodies as they passed."""
     return {
         "meta": meta_values(meta),
         "request": request_json(request),
         "response": None if response is None else response_json(response),
         "sha256": hashes,
+        "wire": _wire_json(wire),
     }
+
+
+def end_json(end: Ending, lost_bytes: int) -> dict[str, Any]:
+    """The end of an exchange but its at_ms, for the END frame of a part."""
+    return {
+        "transport": str(end.transport),
+        "error": end.error,
+        "lost_bytes": lost_bytes,
+        "wire": _wire_json(end.wire),
+    }
+
+
+def end_from_json(value: dict[str, Any], at_ms: int) -> Ending:
+    return Ending(at_ms, Transport(value["transport"]), value["error"], wire_from_json(value))
+
+
+def _wire_json(wire: Wire | None) -> dict[str, Any] | None:
+    if wire is None:
+        return None
+    return {
+        name: {"bytes": passed.bytes, "sha256": passed.sha256}
+        for name, passed in zip(_DIRECTIONS, (wire.request, wire.response), strict=True)
+    }
+
+
+def wire_from_json(value: dict[str, Any]) -> Wire | None:
+    """What passed, of a RECORD or END frame; None where that was not told, as by older versions."""
+    wire: Any = value.get("wire")
+    try:
+        return Wire(
+            *(Passed(int(wire[name]["bytes"]), str(wire[name]["sha256"])) for name in _DIRECTIONS)
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def meta_from_json(value: dict[str, Any]) -> RecordMeta:

@@ -18,7 +18,7 @@ from store.in_flight import Exchange, InFlight
 from store.index import Index, Indexed, Row
 from store.key_folder import share
 from store.layout import FileView, Layout, Lock
-from store.record import Key, RecordMeta, Transport
+from store.record import Ending, Key, RecordMeta, Transport
 from store.segments import SEAL_BYTES, Content, Copying, Place, SegmentWriter
 from store.summary import Observed, summarize
 
@@ -99,23 +99,23 @@ class Filing:
     def file(self, key: Key, exchange: Exchange, in_flight: InFlight) -> None:
         """Append a finished exchange to its key's segment, whose lock is held; OSError changes nothing."""
         recording = exchange.recording
-        at_ms, transport, error = exchange.end or (0, Transport.RECOVERED, None)
+        end = exchange.end or Ending(0, Transport.RECOVERED)
         request = in_flight.chunks(exchange, Kind.REQUEST)
         response = in_flight.chunks(exchange, Kind.RESPONSE)
         seen = Observed(
             id=recording.id,
             key_id=key.id,
             started_ms=recording.started_ms,
-            ended_at_ms=at_ms,
+            ended_at_ms=end.at_ms,
             request=recording.request,
             protocol=recording.protocol,
             response=exchange.response,
-            transport=transport,
-            error=error,
+            transport=end.transport,
+            error=end.error,
             lost_bytes=exchange.lost_bytes,
         )
         meta = summarize(seen, request, response)
-        content = Content(meta, recording.request, exchange.response, request, response)
+        content = Content(meta, recording.request, exchange.response, request, response, end.wire)
         place = self._segment(key).append(content)
         self._unsynced.add(key.id)
         self._live.pop(recording.id, None)

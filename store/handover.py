@@ -9,7 +9,7 @@ from collections import deque
 from enum import IntEnum
 from typing import Any
 
-from store.record import RequestHead, ResponseHead, Transport
+from store.record import Ending, RequestHead, ResponseHead, Transport, Wire
 
 QUEUE_BYTES = 256 * 1024 * 1024
 """Beyond this the disk is not keeping up, and bodies are cut rather than memory filled."""
@@ -135,11 +135,14 @@ class LocalRecording:
         """Bytes of the response body, as on the wire."""
         self._chunk(Call.RESPONSE, at_ms, data)
 
-    def end(self, at_ms: int, transport: Transport, error: str | None = None) -> None:
-        """The exchange is over; the first call counts."""
+    def end(
+        self, at_ms: int, transport: Transport, error: str | None = None, wire: Wire | None = None
+    ) -> None:
+        """The exchange is over, and `wire` is what passed; the first call counts."""
         if not self.ended:
             self.ended = True
-            self._handover.put((Call.END, self, at_ms, (transport, error)))
+            end = Ending(at_ms, transport, error, wire)
+            self._handover.put((Call.END, self, at_ms, end))
 
     def stop(self) -> None:
         """Something of a body could not be kept: nor is anything after it, so that what is kept

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from store.codec import pack_json, request_json, response_json
+from store.codec import end_json, pack_json, request_json, response_json
 from store.frames import Kind, pack
 from store.handover import Call, LocalRecording, Queued
 from store.parts import PartChunks, PartFiles
-from store.record import RecordMeta, ResponseHead, Transport, id_bytes
+from store.record import Ending, RecordMeta, ResponseHead, Transport, id_bytes
 from store.summary import begun
 
 _CHUNKS = (Kind.REQUEST, Kind.RESPONSE)
@@ -34,8 +34,7 @@ class Exchange:
     in_part: bool = False
     response: ResponseHead | None = None
     request_ended: bool = False
-    end: tuple[int, Transport, str | None] | None = None
-    """(at_ms, transport, error)"""
+    end: Ending | None = None
     row_due: bool = True
     """Something its row in flight shows has changed."""
     stopped: bool = False
@@ -80,7 +79,7 @@ class Exchange:
             self.row_due = True
             self.pending.append((Kind.RESPONSE_HEAD, at_ms, pack_json(response_json(value))))
         elif call == Call.END:
-            self.end = (at_ms, *value)
+            self.end = value
 
 
 class InFlight:
@@ -146,7 +145,7 @@ class InFlight:
         for exchange in ended:
             exchange.recording.ended = True
             at_ms = max(0, now_ms - exchange.recording.started_ms)
-            exchange.end = (at_ms, transport, error)
+            exchange.end = Ending(at_ms, transport, error)
         self._open.clear()
         self._dirty.clear()
         return ended
@@ -187,11 +186,8 @@ class InFlight:
         """Put a finished exchange that no segment would take into its part, with its end; OSError as above."""
         if exchange.end is None or exchange.parked:
             return
-        at_ms, transport, error = exchange.end
-        end = pack_json(
-            {"transport": str(transport), "error": error, "lost_bytes": exchange.lost_bytes}
-        )
-        exchange.pending.append((Kind.END, at_ms, end))
+        end = pack_json(end_json(exchange.end, exchange.lost_bytes))
+        exchange.pending.append((Kind.END, exchange.end.at_ms, end))
         try:
             self.write_part(exchange)
         except OSError:

@@ -16,18 +16,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from store.codec import request_from_json, response_from_json, unpack_json
+from store.codec import end_from_json, request_from_json, response_from_json, unpack_json
 from store.frames import Frame, FrameError, Kind, frame_at, unbroken
 from store.layout import FileView, create_file, open_file, write_all
 from store.record import (
     EMPTY,
     Body,
+    Ending,
     Record,
     RecordMeta,
     RequestHead,
     ResponseHead,
     State,
-    Transport,
 )
 
 OPEN_PARTS = 64
@@ -109,8 +109,8 @@ class PartReading:
         self.request: RequestHead | None = None
         self.response: ResponseHead | None = None
         self.request_ended = False
-        self.end: tuple[int, Transport, str | None] | None = None
-        """(at_ms, transport, error) of the END frame."""
+        self.end: Ending | None = None
+        """Of the END frame."""
         self.lost_bytes = 0
         """What its writer could not keep, as far as it came to say so."""
         self.last_at_ms = 0
@@ -141,7 +141,7 @@ class PartReading:
         elif frame.kind == Kind.RESPONSE_HEAD:
             self.response = response_from_json(value)
         elif frame.kind == Kind.END:
-            self.end = (frame.aux, Transport(value["transport"]), value["error"])
+            self.end = end_from_json(value, frame.aux)
             self.lost_bytes = int(value.get("lost_bytes", 0))
 
 
@@ -255,6 +255,7 @@ class LivePart:
             response=response,
             response_body=_body(self._response),
             file=str(self._path),
+            wire=None if reading.end is None else reading.end.wire,
         )
 
     def close(self) -> None:

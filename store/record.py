@@ -208,6 +208,17 @@ class Wire:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """What is told when an exchange is over."""
+
+    at_ms: int
+    """Since its begin."""
+    transport: Transport
+    error: str | None = None
+    wire: Wire | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A whole record, stored or in flight (then: what had arrived when it was read)."""
 

@@ -20,7 +20,7 @@ from store.index import Index, Indexed, Row
 from store.key_folder import seize, share
 from store.layout import FileView, Layout, Lock, create_file, locked
 from store.parts import PartChunks, PartReading, read_part
-from store.record import RECORD_ID, Key, RequestHead, Transport
+from store.record import RECORD_ID, Ending, Key, RequestHead, Transport
 from store.segments import Content, SegmentWriter, scan_segment, segment_names, segment_owner
 from store.summary import Observed, summarize
 
@@ -307,28 +307,24 @@ def _to_record(
     writer: str,
     segment: SegmentWriter,
 ) -> Row:
-    at_ms, transport, error = reading.end or (
-        reading.last_at_ms,
-        Transport.RECOVERED,
-        INTERRUPTED,
-    )
+    end = reading.end or Ending(reading.last_at_ms, Transport.RECOVERED, INTERRUPTED)
     chunks = (PartChunks(part, Kind.REQUEST), PartChunks(part, Kind.RESPONSE))
     meta = summarize(
         Observed(
             id=part.stem,
             key_id=begin["key"],
             started_ms=int(begin["started_ms"]),
-            ended_at_ms=at_ms,
+            ended_at_ms=end.at_ms,
             request=request,
             protocol=begin.get("protocol"),
             response=reading.response,
-            transport=transport,
-            error=error,
+            transport=end.transport,
+            error=end.error,
             lost_bytes=reading.lost_bytes,
         ),
         *chunks,
     )
-    place = segment.append(Content(meta, request, reading.response, *chunks))
+    place = segment.append(Content(meta, request, reading.response, *chunks, end.wire))
     return Row(meta, writer, place)
 
 

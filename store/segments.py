@@ -23,6 +23,7 @@ from store.codec import (
     request_from_json,
     response_from_json,
     unpack_json,
+    wire_from_json,
 )
 from store.delta import Bases, Relocation, body_of, pack_body
 from store.errors import BodyMissing
@@ -39,7 +40,7 @@ from store.frames import (
     unpack_arrivals,
 )
 from store.layout import FileView, create_file, make_folder, sync_folder, write_all
-from store.record import Body, Record, RecordMeta, RequestHead, ResponseHead, id_bytes
+from store.record import Body, Record, RecordMeta, RequestHead, ResponseHead, Wire, id_bytes
 
 SEAL_BYTES = 32 * 1024 * 1024
 """A purge rewrites at most one boundary segment, so this bounds what it costs."""
@@ -67,6 +68,7 @@ class Content:
     response: ResponseHead | None
     request_chunks: Iterable[tuple[int, bytes]]
     response_chunks: Iterable[tuple[int, bytes]]
+    wire: Wire | None = None
 
 
 class SegmentWriter:
@@ -161,7 +163,7 @@ class SegmentWriter:
         ):
             for frame in pack_arrivals(kind, record_id, times):
                 put(frame)
-        value = record_json(content.meta, content.request, content.response, hashes)
+        value = record_json(content.meta, content.request, content.response, hashes, content.wire)
         record_at = at
         put(pack(Kind.RECORD, record_id, pack_json(value), compress=True))
         return record_at, at
@@ -268,6 +270,7 @@ def _assemble(buffer: FileView, frames: list[Frame], meta: RecordMeta, file: str
         response=None if value["response"] is None else response_from_json(value["response"]),
         response_body=bodies["response"],
         file=file,
+        wire=wire_from_json(value),
     )
 
 

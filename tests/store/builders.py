@@ -12,6 +12,7 @@ from store.reader import LocalReader
 from store.record import (
     Headers,
     Key,
+    Passed,
     Record,
     RecordMeta,
     RequestHead,
@@ -19,6 +20,7 @@ from store.record import (
     State,
     Transport,
     Verdict,
+    Wire,
 )
 
 SECRET = "sk-ant-test-0000000000000000"
@@ -32,6 +34,7 @@ REQUEST_HEADERS: Headers = (
     (b"X-TWICE", b"\xff\x80 2"),
 )
 EVENTS = ((b"content-type", b"text/event-stream"),)
+WIRE = Wire(Passed(3, "a" * 64), Passed(1 << 40, "0" * 64))
 JSON = ((b"Content-Type", b"application/json"),)
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from store.codec import (
     COLUMNS,
+    end_from_json,
+    end_json,
     meta_from_json,
     meta_from_row,
     meta_values,
@@ -21,9 +23,10 @@ from store.codec import (
     response_from_json,
     response_json,
     unpack_json,
+    wire_from_json,
 )
-from store.record import RecordMeta, RequestHead, ResponseHead, State
-from tests.store.builders import meta, request_head, response_head
+from store.record import Ending, RecordMeta, RequestHead, ResponseHead, State, Transport, Wire
+from tests.store.builders import WIRE, meta, request_head, response_head
 
 ID = "01JX4000000000000000000000"
 HEADERS = st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=40))).map(tuple)
@@ -96,6 +99,30 @@ def test_fields_added_later_and_fields_gone_are_tolerated() -> None:
         read.streamed,
         read.reasoning_tokens,
     )
+
+
+@pytest.mark.parametrize("wire", [None, WIRE])
+def test_what_passed_comes_back(wire: Wire | None) -> None:
+    record = pack_json(record_json(meta(ID), request_head(), None, {}, wire))
+    end = Ending(9, Transport.COMPLETE, "x", wire)
+
+    assert wire == wire_from_json(unpack_json(record))
+    assert end == end_from_json(unpack_json(pack_json(end_json(end, 3))), 9)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"wire": None},
+        {"wire": []},
+        {"wire": {"request": {"bytes": 1, "sha256": "x"}}},
+        {"wire": {"request": 1, "response": 2}},
+        {"wire": {name: {"bytes": "many", "sha256": "x"} for name in ("request", "response")}},
+    ],
+)
+def test_what_passed_is_none_where_it_is_not_told(value: dict[str, Any]) -> None:
+    assert wire_from_json(value) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"1", b"{", b"\xff", b'"x"', b"null"])

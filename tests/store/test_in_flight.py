@@ -10,8 +10,8 @@ from store.frames import Kind
 from store.handover import Handover, LocalRecording
 from store.in_flight import Exchange, InFlight
 from store.parts import PartFiles, read_part
-from store.record import Transport
-from tests.store.builders import request_head, response_head
+from store.record import Ending, Transport
+from tests.store.builders import WIRE, request_head, response_head
 
 ID = "01JX4000000000000000000000"
 
@@ -81,14 +81,15 @@ def test_a_parked_end_says_what_was_lost(side: Side, tmp_path: Path) -> None:
     side.drain()
     exchange = side.dirty()
     side.in_flight.give_up(exchange)
-    side.recording.end(5, Transport.CLIENT_CLOSED, "gone")
+    side.recording.end(5, Transport.CLIENT_CLOSED, "gone", WIRE)
     side.drain()
     for _ in range(2):
         side.in_flight.park(exchange)
     side.in_flight.close()
     reading = read_part(tmp_path / f"{ID}.part")
 
-    assert ((5, Transport.CLIENT_CLOSED, "gone"), 7) == (reading.end, reading.lost_bytes)
+    assert Ending(5, Transport.CLIENT_CLOSED, "gone", WIRE) == reading.end
+    assert 7 == reading.lost_bytes
     assert response_head() == reading.response
 
 
@@ -110,7 +111,7 @@ def test_a_refused_end_is_parked_again(
     side.in_flight.close()
     reading = read_part(tmp_path / f"{ID}.part")
 
-    assert ((5, Transport.COMPLETE, None), 4) == (reading.end, reading.response_bytes)
+    assert (Ending(5, Transport.COMPLETE), 4) == (reading.end, reading.response_bytes)
 
 
 def test_a_dropped_exchange_hears_no_more(side: Side, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from store import parts as parts_module
 from store.codec import pack_json, request_json, response_json
 from store.frames import Kind, pack
 from store.parts import LivePart, PartChunks, PartFiles, part_key, read_part
-from store.record import State, Transport, id_bytes
+from store.record import Ending, State, Transport, id_bytes
 from tests.store.builders import meta, request_head, response_head
 
 ID = "01JX4000000000000000000000"
@@ -52,7 +52,7 @@ def test_a_part_says_what_was_written(tmp_path: Path) -> None:
     assert request_head() == reading.request
     assert response_head() == reading.response
     assert reading.request_ended
-    assert (9, Transport.COMPLETE, None) == reading.end
+    assert Ending(9, Transport.COMPLETE) == reading.end
     assert (2, 6, 4, 9) == (
         reading.request_bytes,
         reading.response_bytes,

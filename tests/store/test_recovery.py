@@ -6,14 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from store.codec import pack_json, request_json, response_json
+from store.codec import end_json, pack_json, request_json, response_json
 from store.frames import Kind, pack
 from store.layout import Lock
 from store.local import LocalStore
 from store.reader import LocalReader
-from store.record import Key, Transport, Verdict, id_bytes
+from store.record import Ending, Key, Transport, Verdict, id_bytes
 from store.recovery import INTERRUPTED, dead_writers, living
-from tests.store.builders import done, parts, record, request_head, response_head, until, writing
+from tests.store.builders import (
+    WIRE,
+    done,
+    parts,
+    record,
+    request_head,
+    response_head,
+    until,
+    writing,
+)
 
 ID = "01JX4000000000000000000000"
 RAW = id_bytes(ID)
@@ -37,7 +46,8 @@ STOP += pack(Kind.RESPONSE, RAW, b'data: {"type":"message_stop"}\n\n', aux=50)
 
 
 def end(transport: str, error: str | None) -> bytes:
-    return pack(Kind.END, RAW, pack_json({"transport": transport, "error": error}), aux=90)
+    told = end_json(Ending(90, Transport(transport), error, WIRE), 0)
+    return pack(Kind.END, RAW, pack_json(told), aux=90)
 
 
 @pytest.fixture
@@ -100,6 +110,7 @@ def test_a_part_becomes_the_record_it_is(
         stored.meta.duration_ms,
     )
     assert request_head() == stored.request
+    assert (WIRE if duration_ms == 90 else None) == stored.wire
     assert not part.parent.exists()
     assert ["recovered 1 record(s) of a proxy that died"] == lines
     store.writer(lines.append).close()

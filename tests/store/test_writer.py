@@ -14,6 +14,7 @@ from tests.store.builders import (
     JSON,
     REQUEST_HEADERS,
     SECRET,
+    WIRE,
     done,
     files_with,
     meta,
@@ -53,7 +54,9 @@ def test_a_stream_comes_back_verbatim(
             until(lambda: reader.meta(one.id))
         for at_ms, chunk in zip((70, 70, 90_000), SSE, strict=True):
             one.response_chunk(at_ms, chunk)
-        one.end(90_001, Transport.CLIENT_CLOSED, "the client left")
+        live = reader.get(one.id) if pause else None
+        one.end(90_001, Transport.CLIENT_CLOSED, "the client left", WIRE)
+        one.end(90_002, Transport.COMPLETE, wire=None)
         stored = done(reader, one.id)
 
     assert request_head("/v1/messages?beta=true") == stored.request
@@ -82,6 +85,8 @@ def test_a_stream_comes_back_verbatim(
         row.output_tokens,
     )
     assert row.path == stored.request.path
+    assert WIRE == stored.wire
+    assert live is None or live.wire is None
     assert [] == parts(root)
 
 
@@ -103,6 +108,7 @@ def test_bodies_that_are_empty_and_responses_that_never_came(
     assert (b"", ()) == (answered.response_body.data, answered.response_body.arrivals)
     assert (204, Verdict.COMPLETE) == (answered.meta.status, answered.meta.verdict)
     assert unanswered.response is None
+    assert unanswered.wire is None
     assert (None, Verdict.FAILED, "connection refused", "m-9") == (
         unanswered.meta.status,
         unanswered.meta.verdict,
