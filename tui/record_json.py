@@ -16,7 +16,8 @@ from collectors.protocol import LlmProtocol, is_streamed, sniff
 from collectors.registry import fold, fold_body
 from collectors.upstream import upstream_of
 from store.masks import credentials, mask_all, mask_header, mask_path
-from store.record import Headers, Record, RecordMeta, header
+from store.record import Headers, Passed, Record, RecordMeta, header
+from store.verification import Direction, Verification
 from tui.document.turn import request_bytes
 
 
@@ -115,6 +116,44 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "truncated": outcome.truncated,
         "warnings": list(outcome.warnings),
     }
+
+
+def verification_json(record_id: str, found: Verification) -> dict[str, Any]:
+    """What `verify --json` says of a record that can be read."""
+    return {
+        "id": record_id,
+        "result": str(found.result),
+        "why": None,
+        "request": _direction_json(found.request),
+        "response": _direction_json(found.response),
+    }
+
+
+def damaged_json(record_id: str, why: str) -> dict[str, Any]:
+    """And of one whose bytes are gone."""
+    return {
+        "id": record_id,
+        "result": "damaged",
+        "why": why,
+        "request": None,
+        "response": None,
+    }
+
+
+def _direction_json(found: Direction) -> dict[str, Any]:
+    return {
+        "result": str(found.result),
+        "why": found.why or None,
+        "stored": _passed_json(found.stored),
+        "passed": _passed_json(found.passed),
+        "file": _passed_json(found.file),
+        "decoded": found.decoded,
+        "first_difference": found.first_difference,
+    }
+
+
+def _passed_json(found: Passed | None) -> dict[str, Any] | None:
+    return None if found is None else {"bytes": found.bytes, "sha256": found.sha256}
 
 
 def events_of(record: Record) -> list[Event] | None:

@@ -1,9 +1,10 @@
-"""What several commands share: the store option in the middle of a line, asking before deleting, JSON lines."""
+"""What several commands share: the store option in the middle of a line, asking before deleting, files, JSON lines."""
 
 import json
 import math
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -45,6 +46,21 @@ def confirm(warning: str, *, yes: bool) -> None:
     click.echo(warning, err=True)
     if not click.confirm("Go on?", err=True):
         raise BadInput("Nothing was changed.")
+
+
+STDIN = "-"
+"""What names stdin where a file is asked for."""
+
+
+def read_input(name: str) -> bytes:
+    """All of a file, or of stdin; BadInput where it cannot be read."""
+    if name == STDIN:
+        # Closed, stdin is None: that is an empty body.
+        return b"" if sys.stdin is None else sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as exc:
+        raise BadInput(f"{name} cannot be read: {exc.strerror}.") from exc
 
 
 def json_line(value: Any) -> str:

@@ -1,6 +1,5 @@
 """`flowtap fold`: raw stream bodies from files or stdin into their final messages, one JSON line a file."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ from collectors.protocol import LlmProtocol, sniff
 from collectors.registry import fold as fold_events
 from collectors.registry import fold_body
 from store.errors import BadInput
-from tui.cli.common import json_line
+from tui.cli.common import STDIN, json_line, read_input
 from tui.record_json import outcome_json
-
-STDIN = "-"
 
 
 @click.command()
@@ -39,7 +36,7 @@ def fold(files: tuple[str, ...], protocol: str | None) -> None:
     lost = []
     paths = list(_files(files))
     for path in paths:
-        line, told = folded(path, _read(path), chosen)
+        line, told = folded(path, read_input(path), chosen)
         click.echo(json_line(line))
         if line["outcome"]["result"] is None and not told:
             lost.append(f"{path}: {line['outcome']['error']}")
@@ -84,13 +81,3 @@ def _files(names: tuple[str, ...]) -> Iterator[str]:
             yield name
         else:
             raise BadInput(f"No file {name}.")
-
-
-def _read(name: str) -> bytes:
-    if name == STDIN:
-        # Closed, stdin is None: that is an empty body.
-        return b"" if sys.stdin is None else sys.stdin.buffer.read()
-    try:
-        return Path(name).read_bytes()
-    except OSError as exc:
-        raise BadInput(f"{name} cannot be read: {exc.strerror}.") from exc

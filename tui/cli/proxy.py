@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from store.errors import BadInput
+from store.key_input import checked_name, checked_secret
 from store.location import open_store, store_path
 from store.record import Key
 from store.retention import format_retention, parse_retention
@@ -128,7 +129,9 @@ def _opt_in(store: str | None, name: str, seconds: int | None, variable: str | N
     if key is None:
         if seconds is None:
             raise BadInput(f"Key {name!r} is new: give it a --retention, like 24h.")
-        secret = read_secret(variable) if variable else _secret_of_environment()
+        checked_name(name)
+        found = read_secret(variable) if variable else _secret_of_environment()
+        secret = checked_secret(found)
     elif seconds is None:
         if key.retention_s is None:
             raise BadInput(f"Key {name!r} is off: give it a --retention, like 24h.")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from store.contract import Writer
 from store.location import open_reader, open_store
-from store.record import Headers, Key, RequestHead, ResponseHead, Transport
+from store.record import Headers, Key, RequestHead, ResponseHead, Transport, Wire
 
 SECRET = "sk-ant-test-0000-canary-SECRET-9Qz1"
 QUERY_SECRET = "AIza-test-0000-canary-QUERY-7Xw2"
@@ -68,8 +68,10 @@ def headers(pairs: Sequence[tuple[str, str]]) -> Headers:
     return tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs)
 
 
-def put(writer: Writer, key: Key, exchange: Exchange, started_ms: int) -> str:
-    """Record it; its id."""
+def put(
+    writer: Writer, key: Key, exchange: Exchange, started_ms: int, wire: Wire | None = None
+) -> str:
+    """Record it; its id. `wire`: what passed, if that is told."""
     request = RequestHead(
         "POST",
         "https",
@@ -90,7 +92,7 @@ def put(writer: Writer, key: Key, exchange: Exchange, started_ms: int) -> str:
         for number, chunk in enumerate(exchange.response):
             recording.response_chunk(120 + 10 * number, chunk)
     if not exchange.live:
-        recording.end(900, exchange.transport, exchange.error)
+        recording.end(900, exchange.transport, exchange.error, wire)
     return recording.id
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from store.location import open_store
+from store.location import open_reader, open_store
 from store.record import RequestHead, Transport
 from tests.tui.cli.conftest import Flowtap
 from tests.tui.cli.stage import NOW_MS, SECRET, Stage, is_root, listing
@@ -29,6 +29,17 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer.begin(key, NOW_MS, head, "messages").end(1, Transport.COMPLETE)
     writer.close()
     return path
+
+
+@pytest.fixture(scope="module")
+def record_id(template: Path) -> str:
+    """The record's."""
+    reader = open_reader(str(template))
+    try:
+        (meta,) = reader.records()
+        return meta.id
+    finally:
+        reader.close()
 
 
 @pytest.fixture
@@ -85,6 +96,47 @@ ROWS: list[tuple[str, str]] = [
     ("keys add other --env FLOWTAP_TEST_BYTES", "characters no API key has"),
     ("keys add \x1b[31m", "printable"),
     ("keys add sk-name sk-ant-test-0000-as-argument", "unexpected extra argument"),
+    # keys that go by a rule, or by a caller
+    ("keys add other --glob sk-ant-test-0000-whole", "instead"),
+    ("keys add other --glob=", "is empty"),
+    ("keys add other --glob sk-*", "would match nearly anything"),
+    ("keys add work --glob sk-ant-oat01-*", "already a key named 'work'"),
+    ("keys add other --header chatgpt-account-id", "--header takes NAME=PATTERN"),
+    ("keys add other --header x-api-key=sk-ant-*", "carries a secret"),
+    ("keys add other --header =sk-ant-*", "is not a header's name"),
+    ("keys add other --header accept=text/*", "tells no key apart"),
+    ("keys add other --claim sub", "--claim takes PATH=PATTERN"),
+    ("keys add other --claim =user-*", "A claim is named by"),
+    ("keys add other --claim sub=", "is empty"),
+    ("keys add other --glob sk-ant-oat01-* --claim sub=user-*", "goes by one of"),
+    ("keys add other --glob sk-ant-oat01-* --glob sk-ant-oat02-*", "goes by one of"),
+    ("keys add other --env FLOWTAP_TEST_TAKEN --glob sk-ant-oat01-*", "goes by one of"),
+    ("keys add other --header x-team=red-* --seen sk-ant-t...0000", "goes by one of"),
+    ("keys add other --seen nobody", "No unmatched call had that fingerprint"),
+    ("keys add other --seen=", "No unmatched call had that fingerprint"),
+    ("keys add other --glob sk-ant-oat01-* --retention soon", "or a value like"),
+    # verify
+    ("verify", "Name the records to verify, or give --all"),
+    ("verify {record} --all", "Name the records to verify, or give --all"),
+    ("verify 123", "'123' is not a record id"),
+    ("verify {missing}", "No record 01JX4"),
+    ("verify {record} {missing}", "No record 01JX4"),
+    ("verify {record} {missing} --request {file}", "--request and --response go with one record"),
+    ("verify --all --response {file}", "--request and --response go with one record"),
+    ("verify {record} --request - --response -", "Only one of --request and --response"),
+    ("verify {record} --response {absent}", "cannot be read: No such file"),
+    ("verify {record} --response {empty}", "cannot be read: Is a directory"),
+    ("verify {record} --request=", "cannot be read"),
+    # keep
+    ("keep --last soon", "--last takes a time like 90s, 5m or 2h; got 'soon'"),
+    ("keep --last 0", "--last takes a time"),
+    ("keep --last=", "--last takes a time"),
+    ("keep --retention soon", "or a value like"),
+    ("keep --retention 0", "from 1 second to 10 years"),
+    ("keep --as \x1b[31m", "printable"),
+    ("keep --as work", "'work' has traffic of its own"),
+    ("keep --seen nobody", "No unmatched call had that fingerprint"),
+    ("keep everything", "unexpected extra argument"),
     # retentions
     ("keys add other --retention 0", "from 1 second to 10 years"),
     ("keys add other --retention 1h30m", "or a value like 30m / 2h / 3d"),
@@ -113,6 +165,18 @@ ROWS: list[tuple[str, str]] = [
     ("--store {absent} rebuild", "No store at"),
     ("--store {absent} keys set work 1h", "No store at"),
     ("--store {absent} keys add other --env FLOWTAP_TEST_UNSET", "No secret"),
+    ("--store {absent} keys add \x1b[31m", "printable"),
+    ("--store {absent} keys add other --env FLOWTAP_TEST_TWO", "has blanks in it"),
+    ("--store {absent} keys add other --glob sk-ant-test-0000-whole", "instead"),
+    ("--store {absent} keys add other --seen sk-ant-t...0000", "No store at"),
+    ("--store {absent} run --key \x1b[31m --retention 1h true", "printable"),
+    (
+        "--store {absent} run --key new --retention 1h --env FLOWTAP_TEST_TWO true",
+        "has blanks in it",
+    ),
+    ("--store {absent} verify --all", "No store at"),
+    ("--store {absent} verify {missing}", "No store at"),
+    ("--store {absent} keep", "No store at"),
     ("--store= ls", "--store is empty"),
     ("ls --store=", "--store is empty"),
     ("--store ~nobody-of-that-name/x ls", "home directory"),
@@ -146,10 +210,12 @@ def test_bad_input(
     root: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    record_id: str,
     line: str,
     said: str,
 ) -> None:
     places = {
+        "record": record_id,
         "missing": MISSING,
         "store": str(root),
         "file": str(tmp_path / "file"),
@@ -233,7 +299,10 @@ COMMANDS = [
     ("show", MISSING),
     ("tail", "--count", "1"),
     ("purge",),
+    ("verify", "--all"),
+    ("keep",),
     ("keys", "list"),
+    ("keys", "seen"),
 ]
 
 

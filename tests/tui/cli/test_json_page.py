@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from collectors.protocol import LlmProtocol
-from store.record import State, Transport, Verdict
+from store.record import KeyKind, State, Transport, Verdict
+from store.verification import Result
 from tests.tui.cli.conftest import Flowtap
 from tests.tui.cli.stage import SECRET, Stage, message
 
@@ -113,16 +114,29 @@ def test_records(flowtap: Flowtap, stage: Stage) -> None:
 
 @pytest.mark.check(5, 6)
 def test_keys(flowtap: Flowtap, tmp_path: Path) -> None:
+    """A key that goes by a rule has one, the others have none."""
     root = tmp_path / "own"
     fields = section("Key")
-    changed = fields | section("Key change")
-    added = lines(flowtap, "keys", "add", "work", "--json", store=root, stdin=SECRET.encode())
-    check(added, changed)
-    check(lines(flowtap, "keys", "set", "work", "1h", "--json", store=root), changed)
-    check(lines(flowtap, "keys", "rename", "work", "w", "--json", store=root), changed)
+    always = {name for name in fields if not name.startswith("rule.")}
+    change = section("Key change")
+    changes = [
+        *lines(flowtap, "keys", "add", "work", "--json", store=root, stdin=SECRET.encode()),
+        *lines(flowtap, "keys", "add", "rule", "--header", "x-a=b", "--json", store=root),
+        *lines(flowtap, "keys", "set", "work", "1h", "--json", store=root),
+        *lines(flowtap, "keys", "rename", "work", "w", "--json", store=root),
+    ]
+    check(changes, fields | change, always=False)
     flowtap("keys", "add", "off", store=root, stdin=b"sk-ant-test-0000-another-one")
-    check(lines(flowtap, "keys", "list", "--json", store=root), fields)
-    check(lines(flowtap, "keys", "remove", "w", "off", "--yes", "--json", store=root), changed)
+    listed = lines(flowtap, "keys", "list", "--json", store=root)
+    check(listed, fields, always=False)
+    removed = lines(flowtap, "keys", "remove", "w", "rule", "--yes", "--json", store=root)
+    check(removed, fields | change, always=False)
+    for key in listed:
+        assert always == {name for name, _ in walk(key) if not name.startswith("rule.")}
+    for key in (*changes, *removed):
+        assert always | change.keys() == {
+            name for name, _ in walk(key) if not name.startswith("rule.")
+        }
 
 
 def test_folds(flowtap: Flowtap) -> None:
@@ -132,14 +146,18 @@ def test_folds(flowtap: Flowtap) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "values"),
-    [("state", State), ("verdict", Verdict), ("transport", Transport), ("protocol", LlmProtocol)],
+    ("title", "field", "values"),
+    [
+        ("Record row", "state", State),
+        ("Record row", "verdict", Verdict),
+        ("Record row", "transport", Transport),
+        ("Record row", "protocol", LlmProtocol),
+        ("Key", "kind", KeyKind),
+        ("Verification", "result", Result),
+    ],
 )
-def test_every_word_is_on_the_page(field: str, values: type) -> None:
+def test_every_word_is_on_the_page(title: str, field: str, values: type) -> None:
     """The enumerations, whole."""
-    (line,) = re.findall(
-        rf"^\| `{field}` \|.*$",
-        PAGE.read_text(encoding="utf-8").split("## Record\n")[0],
-        re.MULTILINE,
-    )
+    page = PAGE.read_text(encoding="utf-8").split(f"## {title}\n")[1].split("\n## ")[0]
+    (line,) = re.findall(rf"^\| `{field}` \|.*$", page, re.MULTILINE)
     assert {str(value) for value in values} <= set(re.findall(r"`([^`]+)`", line))  # type: ignore[attr-defined]

@@ -71,22 +71,22 @@ def test_a_key_through_its_life(flowtap: Flowtap, root: Path) -> None:
         return found
 
     assert "work: off, nothing is recorded\n" == said("add", "work", stdin=secret)
-    assert [["work", "…9Qz1", "off"]] == listed()
+    assert [["work", "secret", "…9Qz1", "off"]] == listed()
     assert "work: recorded, kept 1d\n" == said("set", "work", "24h")
-    assert [["work", "…9Qz1", "1d"]] == listed()
+    assert [["work", "secret", "…9Qz1", "1d"]] == listed()
     assert "work: recorded, kept 7d\n" == said("set", "work", " 7 D ")
-    assert [["work", "…9Qz1", "7d"]] == listed()
+    assert [["work", "secret", "…9Qz1", "7d"]] == listed()
     assert "work: recorded, kept 7d\n" == said("set", "work", "604800")
     assert "work: recorded, kept 45s\n" == said("set", "work", "45", "--yes")
-    assert [["work", "…9Qz1", "45s"]] == listed()
+    assert [["work", "secret", "…9Qz1", "45s"]] == listed()
     assert "laptop: recorded, kept 45s\n" == said("rename", "work", "laptop")
-    assert [["laptop", "…9Qz1", "45s"]] == listed()
+    assert [["laptop", "secret", "…9Qz1", "45s"]] == listed()
     assert "laptop: off, nothing is recorded\n" == said("set", "laptop", "OFF", "--yes")
-    assert [["laptop", "…9Qz1", "off"]] == listed()
+    assert [["laptop", "secret", "…9Qz1", "off"]] == listed()
     assert "laptop: recorded, kept 1h\n" == said("set", "laptop", "1h")
     other = "ci: recorded, kept 30m\n"
     assert other == said("add", "ci", "--retention", "30m", stdin=b"sk-ant-test-0000-of-the-ci")
-    assert [["ci", "…e-ci", "30m"], ["laptop", "…9Qz1", "1h"]] == listed()
+    assert [["ci", "secret", "…e-ci", "30m"], ["laptop", "secret", "…9Qz1", "1h"]] == listed()
     assert "laptop: removed\nci: removed\n" == said("remove", "laptop", "ci", "laptop", "--yes")
     assert {} == keys(root)
 
@@ -144,7 +144,7 @@ def test_keys_are_listed_where_the_index_is_missing(flowtap: Flowtap, root: Path
     flowtap("keys", "add", "work", store=root, stdin=SECRET.encode())
     for file in root.glob("index.db*"):
         file.unlink()
-    assert ["work", "…9Qz1", "off"] == flowtap("keys", "list", store=root).out.split()
+    assert ["work", "secret", "…9Qz1", "off"] == flowtap("keys", "list", store=root).out.split()
 
 
 def test_a_secret_from_the_environment(
