@@ -50,6 +50,16 @@ class Handover:
         """Whether `size` more bytes fit."""
         return self._put - self._taken + self.kept + size < self._limit
 
+    @property
+    def room(self) -> int:
+        """How many more bytes fit."""
+        return max(0, self._limit - (self._put - self._taken + self.kept))
+
+    @property
+    def full(self) -> bool:
+        """Of the room less than a sixteenth is left: the next body may not fit."""
+        return self.room < self._limit // 16
+
     def put(self, call: Queued, size: int = 0) -> None:
         """Append a call that carries `size` bytes; heads and ends are taken however full it is."""
         self._put += size + CALL_BYTES

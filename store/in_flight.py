@@ -45,6 +45,8 @@ class Exchange:
     """How many of its lost bytes the status has been told of."""
     parked: bool = False
     """It has ended, and its part says so."""
+    tries: int = 0
+    """How often it could not be stored for another reason than the disk."""
     discarded: bool = False
     """Its key is off: nothing more is done for it."""
     copies: list[tuple[Kind, int, bytes]] | None = field(default_factory=list)

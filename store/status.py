@@ -22,7 +22,8 @@ class Status:
         """None until the proxy listens: there is nothing to say before."""
         self.lost_records = 0
         self.lost_bytes = 0
-        self._error: str | None = None
+        self.error: str | None = None
+        """Why records are being lost now, one line; another thread may read it at any time."""
         self._trouble_at = 0.0
         self._writer = writer
         self._counters = counters
@@ -32,14 +33,14 @@ class Status:
 
     def trouble(self, exc: BaseException, now: float) -> str:
         """Say from now on why records are being lost; returns it, one line."""
-        self._error = one_line(f"{type(exc).__name__}: {exc}")
+        self.error = one_line(f"{type(exc).__name__}: {exc}")
         self._trouble_at = now
-        return self._error
+        return self.error
 
     def well(self, now: float) -> None:
         """Nothing is waiting for the disk: after a while there is no trouble to be told."""
         if now - self._trouble_at >= TROUBLE_S:
-            self._error = None
+            self.error = None
 
     def publish(self, index: Index, now: float) -> None:
         """Write the row if it is time: a change is told within half a second, sameness every HEARTBEAT_S."""
@@ -68,7 +69,7 @@ class Status:
             last_unmatched_ms=counters.last_unmatched_ms,
             last_unmatched_host=counters.last_unmatched_host,
             last_unmatched_fingerprint=counters.last_unmatched_fingerprint,
-            error=self._error,
+            error=self.error,
             ring_exchanges=counters.ring_exchanges,
             ring_bytes=counters.ring_bytes,
             ring_since_ms=counters.ring_since_ms,

@@ -39,11 +39,23 @@ KEEP_TRYING = 1_000
 INDEX_PATIENCE_S = 0.5
 """How long the thread waits for another process's commit before it goes on to write parts."""
 
+STALL_S = 10.0
+"""A thread that has not come round for so long hangs in the disk: what it was given since is in
+memory alone."""
+
+TRIES = 5
+"""How often a record is tried that fails for another reason than the disk: a bug of ours, which
+must not look like a broken store for ever."""
+
 SHUT_DOWN_S = 5.0
 """How long a shutdown waits for a purge that holds up the last records."""
 
 LOG_EVERY_S = 60.0
 SHUT_DOWN = "The proxy was shut down."
+
+
+_DISK = (OSError, sqlite3.Error, StoreUnavailable)
+"""What comes of the disk, and goes with it."""
 
 
 class LocalWriter:
@@ -86,6 +98,8 @@ class LocalWriter:
         self._keys_at = 0.0
         self._status = Status(self.name, self.counters)
         self._logged_at = -LOG_EVERY_S
+        self._round_at = time.monotonic()
+        """When the last round began; the loop reads it."""
 
     # -- the loop's side -----------------------------------------------------------------
 
@@ -94,12 +108,41 @@ class LocalWriter:
         """The current snapshot of the keys."""
         return self._watched.keys
 
+    @property
+    def trouble(self) -> str | None:
+        """Why a record begun now would not be kept whole, or None."""
+        if self._closing or not self._thread.is_alive():
+            return "The recorder is closed."
+        if self._status.error is not None:
+            return self._status.error
+        if self._handover.full:
+            return "The queue to the disk is full."
+        waited_s = time.monotonic() - self._round_at
+        if waited_s > STALL_S:
+            return f"The disk has not answered for {waited_s:.0f} s."
+        return None
+
+    @property
+    def room(self) -> int:
+        """How many more bytes of bodies the queue would take now."""
+        return self._handover.room
+
+    def new_id(self, started_ms: int) -> str:
+        """A record id of a record that may be begun later."""
+        return self._ids.new(started_ms)
+
     def begin(
-        self, key: Key, started_ms: int, request: RequestHead, protocol: str | None
+        self,
+        key: Key,
+        started_ms: int,
+        request: RequestHead,
+        protocol: str | None,
+        record_id: str | None = None,
     ) -> LocalRecording:
         """Start a record."""
         self.counters.recorded += 1
-        record_id = self._ids.new(started_ms)
+        if record_id is None:
+            record_id = self._ids.new(started_ms)
         return LocalRecording(self._handover, record_id, key.id, started_ms, request, protocol)
 
     def announce(self, address: str) -> None:
@@ -135,7 +178,7 @@ class LocalWriter:
     def _tick(self, *, at_once: bool = False) -> None:
         """One round. Whatever fails in a step of it, the other steps are taken and the thread
         goes on: a dead thread loses every later record."""
-        now = time.monotonic()
+        now = self._round_at = time.monotonic()
         for step in (
             self._refresh_keys,
             self._drain,
@@ -232,11 +275,16 @@ class LocalWriter:
                     self._finished.append(exchange)
             except Exception as exc:
                 self._failed(exc)
-                self._unwritten.append(exchange)
                 self._retry_at = now + RETRY_S
                 # What memory holds of it goes to its part, where recovery would find it.
                 with contextlib.suppress(OSError):
                     self._park(exchange)
+                exchange.tries += not isinstance(exc, _DISK)
+                if exchange.tries < TRIES:
+                    self._unwritten.append(exchange)
+                else:
+                    self._status.lost_records += not exchange.parked
+                    self._in_flight.forget_copies(exchange)
         while len(self._unwritten) > KEEP_TRYING:
             self._status.lost_records += not self._unwritten.pop(0).in_part
 
