@@ -10,7 +10,7 @@ without network.
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from collectors.event import Event
@@ -117,7 +117,7 @@ def per_event(runs: list[Callable[[bytes], int]], bodies: list[bytes]) -> list[f
     return best
 
 
-def main() -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Print one line a protocol, then the live view's cost and the framing alone."""
     if not ROOT.is_dir():
         print(f"no recorded streams at {ROOT}")  # noqa: T201
