@@ -55,8 +55,9 @@ def verify(
     """Hold what is stored against what passed the proxy.
 
     The proxy counts and hashes each body where it hands it on, apart from what is kept of it.
-    A FILE that the client saved is a third witness: the body as on the wire (curl --raw, and
-    no --compressed), or with its content-encoding undone, which is then said.
+    A FILE that the client saved is a third witness: the body as it was sent, as curl -o FILE
+    saves it (without --raw, which leaves the chunks' sizes in), or with its content-encoding
+    undone (curl --compressed), which is then said.
 
     \b
     Exit status:

@@ -35,13 +35,26 @@ def commands(stage: Stage) -> dict[str, list[str]]:
         "show": ["show", record],
         "show --json": ["show", record, "--json"],
         "fold": ["fold", "/dev/null"],
+        "verify": ["verify", "--all"],
         "keys list": ["keys", "list"],
+        "keys seen": ["keys", "seen"],
     }
 
 
 @pytest.mark.parametrize(
     "name",
-    ["help", "version", "ls", "ls --json", "show", "show --json", "fold", "keys list"],
+    [
+        "help",
+        "version",
+        "ls",
+        "ls --json",
+        "show",
+        "show --json",
+        "fold",
+        "verify",
+        "keys list",
+        "keys seen",
+    ],
 )
 def test_looking_imports_nothing_heavy(stage: Stage, name: str) -> None:
     script = (
