@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 from store.fingerprint import fingerprint
 from store.record import Headers
 
-__all__ = ["credentials", "fingerprint"]
+__all__ = ["credentials", "fingerprint", "socket_credentials"]
 
 _RANK = {b"authorization": 0, b"x-api-key": 1, b"x-goog-api-key": 2, b"api-key": 3}
 _QUERY_RANK = len(_RANK)
@@ -53,12 +53,35 @@ def credentials(headers: Headers, path: str) -> list[bytes]:
     return list(dict.fromkeys([value for _, value in found if value]))
 
 
-def _from_query(path: str) -> list[bytes]:
+def _from_query(path: str, names: frozenset[str] = _QUERY_NAMES) -> list[bytes]:
     """The values of the query's credential parameters. `+` stays: it is no blank in a key."""
     _, _, query = path.partition("?")
     pairs = (part.partition("=") for part in query.split("&"))
     return [
         unquote_to_bytes(value.encode("latin-1", "replace")).strip()
         for name, _, value in pairs
-        if name in _QUERY_NAMES
+        if name in names
     ]
+
+
+_SUBPROTOCOL = b"openai-insecure-api-key."
+
+
+def socket_credentials(headers: Headers, path: str) -> list[bytes]:
+    """As `credentials`, of the handshake of a WebSocket, and behind those what only such carry.
+
+    A browser's can have no header: OpenAI's key then is a subprotocol, Google's ephemeral token the
+    query's `access_token`; its SDK sends that as `Authorization: Token`.
+    """
+    found = credentials(headers, path)
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == b"sec-websocket-protocol":
+            offered = (each.strip() for each in value.split(b","))
+            found += [
+                each[len(_SUBPROTOCOL) :] for each in offered if each.startswith(_SUBPROTOCOL)
+            ]
+        elif lowered == b"authorization" and value[:6].lower() == b"token ":
+            found.append(value[6:].strip())
+    found += _from_query(path, frozenset({"access_token"}))
+    return list(dict.fromkeys(each for each in found if each))

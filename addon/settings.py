@@ -117,6 +117,25 @@ def streams_requests(ours: object) -> bool:
     )
 
 
+NEEDS_MESSAGES = ("save_stream_file", "hardump")
+"""mitmproxy's options whose addons write a WebSocket down when it ends, from the list of all its
+messages."""
+
+
+def messages_needed(ours: object) -> bool:
+    """Whether somebody else reads all messages of a WebSocket: such an option, the screens of
+    mitmproxy and mitmweb, or another script when it ends."""
+    if any(getattr(ctx.options, name, None) for name in NEEDS_MESSAGES):
+        return True
+    if ctx.master.addons.get("view") is not None:
+        return True
+    return any(
+        callable(getattr(addon, "websocket_end", None))
+        for addon in _scripted()
+        if addon is not ours
+    )
+
+
 def _scripted() -> Iterator[Any]:
     """The addons that came with scripts, ours among them."""
     loader = ctx.master.addons.get("scriptloader")

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from mitmproxy import http
@@ -11,6 +12,8 @@ from mitmproxy.test.tflow import tflow
 from mitmproxy.websocket import WebSocketData, WebSocketMessage
 from wsproto.frame_protocol import Opcode
 
+from addon import settings
+from addon.sockets import TurnByTurn
 from store.errors import StoreUnavailable
 from store.record import Key, Transport
 from tests.addon.fakes import KEY, KEYS, OFF, OTHER, FakeKeyRing, FakeWriter
@@ -293,16 +296,16 @@ async def test_a_turn_that_is_not_recorded_keeps_its_answer_to_itself() -> None:
 
 @pytest.mark.check(2, 13, 14)
 @pytest.mark.parametrize(
-    ("key", "path", "seen"),
+    ("key", "path", "seen", "held"),
     [
-        (OFF, b"/v1/responses", 1),
-        (OTHER, b"/v1/responses", 1),
-        (KEY, b"/v1/realtime?model=m", 0),
-        (KEY, b"/v1/chat/completions", 0),
+        (OFF, b"/v1/responses", 1, 1),
+        (OTHER, b"/v1/responses", 1, 1),
+        (OTHER, b"/v1/realtime?model=m", 1, 1),
+        (KEY, b"/v1/chat/completions", 0, 6),
     ],
 )
-async def test_not_recorded(key: bytes, path: bytes, seen: int) -> None:
-    """Nothing is kept, and mitmproxy's list of messages is left as it is."""
+async def test_not_recorded(key: bytes, path: bytes, seen: int, held: int) -> None:
+    """Nothing is kept; mitmproxy's list of messages is left as it is of sockets that call no model."""
     with running() as rig:
         flow = open_socket(rig, key, path)
         for _ in range(3):
@@ -310,31 +313,92 @@ async def test_not_recorded(key: bytes, path: bytes, seen: int) -> None:
             gets(rig, flow, COMPLETED)
         close(rig, flow, 1000, client=True)
         assert flow.websocket is not None
-        assert 6 == len(flow.websocket.messages)
+        assert held == len(flow.websocket.messages)
         assert [] == rig.writer.recordings
         counters = rig.writer.counters
         assert (seen, 0, seen) == (counters.seen, counters.recorded, counters.unmatched)
         assert (None if not seen else "api.openai.com") == counters.last_unmatched_host
+        assert {} == rig.recorder._sockets._open
 
 
-@pytest.mark.parametrize("how", ["refused", "broken", "client gone"])
-async def test_a_handshake_that_fails_is_no_record(how: str) -> None:
-    """And nothing of it stays behind."""
+def refused(rig: Rig, flow: http.HTTPFlow) -> None:
+    flow.response = http.Response.make(401, b'{"error":{}}', {"content-type": "application/json"})
+    rig.recorder.responseheaders(flow)
+    assert flow.response.stream is False
+    rig.recorder.response(flow)
+
+
+def upstream_gone(rig: Rig, flow: http.HTTPFlow) -> None:
+    flow.error = Error("server closed connection")
+    rig.recorder.error(flow)
+
+
+def killed(rig: Rig, flow: http.HTTPFlow) -> None:
+    flow.response = http.Response.make(401, b'{"error":{}}')
+    flow.error = Error(Error.KILLED_MESSAGE)
+    rig.recorder.response(flow)
+
+
+def not_read(rig: Rig, flow: http.HTTPFlow) -> None:
+    flow.response = http.Response.make(101)
+    rig.recorder.responseheaders(flow)
+    rig.recorder.response(flow)
+
+
+ANSWERED = [b'{"error":{}}']
+
+
+@pytest.mark.check(23, 24, 35)
+@pytest.mark.parametrize("path", [b"/v1/responses", b"/v1/realtime?model=m"])
+@pytest.mark.parametrize(
+    ("how", "status", "body", "transport", "error"),
+    [
+        (refused, 401, ANSWERED, Transport.COMPLETE, None),
+        (killed, 401, ANSWERED, Transport.KILLED, "Connection killed."),
+        (upstream_gone, None, [], Transport.UPSTREAM_CLOSED, "server closed connection"),
+        (client_gone, None, [], Transport.CLIENT_CLOSED, "Client disconnected."),
+        (not_read, 101, [], Transport.RECORDER_FAILED, "mitmproxy did not read this WebSocket (--set"
+         " websocket=false); it passed unrecorded."),
+    ],
+)  # fmt: skip
+async def test_a_handshake_that_fails_is_a_record(
+    how: Callable[[Rig, http.HTTPFlow], None],
+    status: int | None,
+    body: list[bytes],
+    transport: Transport,
+    error: str | None,
+    path: bytes,
+) -> None:
+    """With the answer there was, if there was one; and nothing of it stays behind."""
     with running() as rig:
-        flow = handshake()
+        flow = handshake(path=path)
         rig.recorder.requestheaders(flow)
         assert 1 == len(rig.recorder._sockets._open)
-        if how == "refused":
-            flow.response = http.Response.make(426)
-            rig.recorder.responseheaders(flow)
-            assert flow.response.stream is False
-            rig.recorder.response(flow)
-        elif how == "broken":
-            flow.error = Error("server closed connection")
-            rig.recorder.error(flow)
-        else:
-            rig.recorder.client_disconnected(flow.client_conn)
-        assert ([], 0) == (rig.writer.recordings, len(rig.recorder._sockets._open))
+        how(rig, flow)
+        client_gone(rig, flow)
+        record = rig.writer.only
+        assert (status, [], body) == (
+            record.head and record.head.status,
+            record.request_chunks,
+            record.response_chunks,
+        )
+        assert [(transport, error)] == record.ends
+        assert (1, 1, 0) == (
+            rig.writer.counters.seen,
+            rig.writer.counters.recorded,
+            rig.writer.counters.unmatched,
+        )
+        assert {} == rig.recorder._sockets._open
+
+
+@pytest.mark.parametrize("path", [b"/v1/responses", b"/v1/realtime?model=m"])
+async def test_a_failed_handshake_of_a_key_that_is_off_is_counted_once(path: bytes) -> None:
+    with running() as rig:
+        flow = handshake(OFF, path)
+        rig.recorder.requestheaders(flow)
+        refused(rig, flow)
+        assert [] == rig.writer.recordings
+        assert (1, 1) == (rig.writer.counters.seen, rig.writer.counters.unmatched)
 
 
 async def test_only_the_last_message_is_held() -> None:
@@ -347,7 +411,36 @@ async def test_only_the_last_message_is_held() -> None:
         assert flow.websocket is not None
         assert 1 == len(flow.websocket.messages)
         assert 501 == len(rig.writer.only.response_chunks)
-        assert {} == next(iter(rig.recorder._sockets._open.values())).live
+        (socket,) = rig.recorder._sockets._open.values()
+        assert isinstance(socket.spoken, TurnByTurn)
+        assert {} == socket.spoken.live
+
+
+@pytest.mark.parametrize("key", [KEY, OFF])
+@pytest.mark.parametrize("needs", ["save_stream_file", "hardump", "view", "script"])
+async def test_what_somebody_else_reads_is_left(
+    key: bytes, needs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All messages, where an option saves them, a screen shows them, or a script looks at the end."""
+
+    class Addon:
+        name = "view"
+
+        def websocket_end(self, flow: http.HTTPFlow) -> None:
+            raise AssertionError("not called here")
+
+    with running() as rig:
+        if needs == "view":
+            rig.context.master.addons.add(Addon())
+        elif needs == "script":
+            monkeypatch.setattr(settings, "_scripted", lambda: iter([Addon()]))
+        else:
+            rig.context.options.add_option(needs, str, str(tmp_path / "flows"), "")
+        flow = open_socket(rig, key)
+        asks(rig, flow)
+        gets(rig, flow, *[DELTA] * 5)
+        assert flow.websocket is not None
+        assert 6 == len(flow.websocket.messages)
 
 
 async def test_what_others_dropped_did_not_pass() -> None:
