@@ -58,6 +58,9 @@ logger = logging.getLogger(__name__)
 TICK_S = 5.0
 """How often overdue exchanges and a store out of reach are looked after."""
 
+MISTAKEN = (Transport.COMPLETE, Transport.UPSTREAM_CLOSED, Transport.UPSTREAM_ERROR)
+"""What mitmproxy says of an exchange whose real answer it lost."""
+
 STOPPED = "The proxy was stopped."
 LEFT = "Client disconnected."
 
@@ -91,12 +94,7 @@ class Recorder:
         self._live: dict[str, Exchange] = {}
         self._of_client: defaultdict[str, set[str]] = defaultdict(set)
         self._admission = Admission(self._failed, lambda: self._link.trouble)
-        self._sockets = Sockets(
-            timed_out,
-            self._admission,
-            lambda: self._link.writer,
-            lambda: settings.messages_needed(self),
-        )
+        self._sockets = Sockets(timed_out, self._admission)
         self._streams_requests = True
         self._server_log = QuietServerLog()
         self._tick_handle: asyncio.TimerHandle | None = None
@@ -154,7 +152,7 @@ class Recorder:
         try:
             for live in list(self._live.values()):
                 self._end_left(live, Transport.PROXY_SHUTDOWN, STOPPED)
-            self._sockets.end_all(Transport.PROXY_SHUTDOWN, STOPPED)
+            self._sockets.end_turns(Transport.PROXY_SHUTDOWN, STOPPED)
         except Exception as error:  # The writer ends what is left, and must be closed for that.
             self._failed(error)
         self._server_log.restore()
@@ -170,7 +168,7 @@ class Recorder:
         headers = flow.request.headers.fields
         if method == "GET" and asks_for_websocket(headers):
             if detect(method, path, websocket=True) is not None:
-                self._sockets.handshake(flow)
+                self._sockets.handshake(flow, writer)
             return
         protocol = detect(method, path)
         if writer is None or protocol is None:
@@ -269,7 +267,7 @@ class Recorder:
     @guarded
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """A message of a socket, whole, either way."""
-        self._sockets.message(flow)
+        self._sockets.message(flow, self._link.writer)
 
     @guarded
     def websocket_end(self, flow: http.HTTPFlow) -> None:
@@ -328,7 +326,7 @@ class Recorder:
         """The one place where a record ends, once."""
         if live.flow_id not in self._live:
             return
-        if transport is Transport.COMPLETE and live.lost is not None:
+        if live.lost is not None and transport in MISTAKEN:
             transport, message = Transport.KILLED, live.lost
         live.recording.end(
             live.now(),

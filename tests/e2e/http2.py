@@ -87,6 +87,11 @@ class Stream:
         with self._wire.sending():
             self._wire.h2.send_data(self.id, data)
 
+    def last(self, data: bytes) -> None:
+        """One DATA frame with END_STREAM."""
+        with self._wire.sending():
+            self._wire.h2.send_data(self.id, data, end_stream=True)
+
     def finish(self) -> None:
         """END_STREAM."""
         with self._wire.sending():

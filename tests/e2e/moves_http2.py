@@ -101,11 +101,11 @@ def goes_away_late(stream: Stream, scene: Scene) -> None:
 
 
 def refuses_early(stream: Stream) -> None:
-    """A whole answer at the first bytes of the upload."""
+    """A whole answer at the first bytes of the upload, and nothing of it is left to come once the
+    client has its body."""
     if stream.body == PREFIX:
         stream.start(413)
-        stream.chunk(REFUSAL)
-        stream.finish()
+        stream.last(REFUSAL)
 
 
 def ends(client: H2Client, stream: int, scene: Scene) -> None:

@@ -32,9 +32,11 @@ from tests.e2e.harness import (
     wait_for,
 )
 from tests.e2e.http2 import H2Upstream
+from tests.e2e.http3 import H3Upstream
 
 H1 = "api.anthropic.com"
 H2 = "api.openai.com"
+H3 = "generativelanguage.googleapis.com"
 PLAIN = "plain.test"
 REFUSED = "refused.test"
 PENDING = "pending.test"
@@ -57,6 +59,9 @@ RIGS: dict[str, tuple[Path, Sequence[str]]] = {
     ),
     "raising": (RAISING, STREAMS),
     "ticking": (TICKING, STREAMS),
+    "http3": (TICKING, (*STREAMS, "--mode", f"reverse:http3://{H3}")),
+    "http3-impatient": (IMPATIENT, (*STREAMS, "--mode", f"reverse:http3://{H3}")),
+    "http3-nobody": (MAIN, (*STREAMS, "--mode", f"reverse:http3://{REFUSED}")),
     "impatient": (IMPATIENT, (*STREAMS, "--set", "tcp_timeout=2")),
 }
 
@@ -132,11 +137,13 @@ class Stage:
             ca = trustme.CA()
             self.h1 = stack.enter_context(Upstream(sse(), ca=ca))
             self.h2 = stack.enter_context(H2Upstream(lambda stream: None, ca=ca))
+            self.h3 = stack.enter_context(H3Upstream(lambda stream: None, ca=ca))
             self.plain = stack.enter_context(Upstream(sse(), tls=False))
             untrusted = stack.enter_context(Upstream(sse()))
             self.ports = {
                 H1: self.h1.port,
                 H2: self.h2.port,
+                H3: self.h3.port,
                 PLAIN: self.plain.port,
                 REFUSED: _refusing(),
                 PENDING: _pending(stack),

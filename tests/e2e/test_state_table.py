@@ -58,8 +58,3 @@ def test_nothing_was_lost_and_nothing_of_ours_failed(stage: Stage) -> None:
     finally:
         reader.close()
     assert [(0, 0)] * len(proxies) == [(p.lost_records, p.lost_bytes) for p in proxies]
-
-
-@pytest.mark.skip(reason="HTTP/3: needs a QUIC upstream and client of the tests' own")
-def test_http3() -> None:
-    """Only reverse, local and tunnel modes carry it; the regular proxy never does."""
