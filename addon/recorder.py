@@ -94,7 +94,12 @@ class Recorder:
         self._live: dict[str, Exchange] = {}
         self._of_client: defaultdict[str, set[str]] = defaultdict(set)
         self._admission = Admission(self._failed, lambda: self._link.trouble)
-        self._sockets = Sockets(timed_out, self._admission)
+        self._sockets = Sockets(
+            timed_out,
+            self._admission,
+            lambda: self._link.writer,
+            lambda: settings.messages_needed(self),
+        )
         self._streams_requests = True
         self._server_log = QuietServerLog()
         self._tick_handle: asyncio.TimerHandle | None = None
@@ -152,7 +157,7 @@ class Recorder:
         try:
             for live in list(self._live.values()):
                 self._end_left(live, Transport.PROXY_SHUTDOWN, STOPPED)
-            self._sockets.end_turns(Transport.PROXY_SHUTDOWN, STOPPED)
+            self._sockets.end_all(Transport.PROXY_SHUTDOWN, STOPPED)
         except Exception as error:  # The writer ends what is left, and must be closed for that.
             self._failed(error)
         self._server_log.restore()
@@ -168,7 +173,7 @@ class Recorder:
         headers = flow.request.headers.fields
         if method == "GET" and asks_for_websocket(headers):
             if detect(method, path, websocket=True) is not None:
-                self._sockets.handshake(flow, writer)
+                self._sockets.handshake(flow)
             return
         protocol = detect(method, path)
         if writer is None or protocol is None:
@@ -267,7 +272,7 @@ class Recorder:
     @guarded
     def websocket_message(self, flow: http.HTTPFlow) -> None:
         """A message of a socket, whole, either way."""
-        self._sockets.message(flow, self._link.writer)
+        self._sockets.message(flow)
 
     @guarded
     def websocket_end(self, flow: http.HTTPFlow) -> None:
