@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from sqlite_utils import Database
 
@@ -39,6 +40,17 @@ _PUT_STATUS = (
 )
 
 
+# Added up, so that every proxy may tell of the same sender.
+_PUT_SEEN = """
+INSERT INTO seen (hash, host, client, fingerprint, key_id, count, first_ms, last_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (hash, host, client) DO UPDATE SET
+    key_id = excluded.key_id,
+    count = count + excluded.count,
+    first_ms = min(first_ms, excluded.first_ms),
+    last_ms = max(last_ms, excluded.last_ms)
+"""
+
 EVERYTHING = 1 << 62
 """A cutoff no completion reaches: what is under it keeps nothing."""
 
@@ -63,6 +75,19 @@ class Indexed:
     key_id: str
     writer: str
     size: int
+
+
+class SeenRow(NamedTuple):
+    """Calls of one sender, to be added to those that are told already (store.seen)."""
+
+    hash: str
+    host: str
+    client: str
+    fingerprint: str
+    key_id: str | None
+    calls: int
+    first_ms: int
+    last_ms: int
 
 
 class Index:
@@ -223,6 +248,23 @@ class Index:
         values = asdict(status) | {"heartbeat_ms": heartbeat_ms, "has_ring": int(has_ring)}
         with self.transaction() as connection:
             connection.execute(_PUT_STATUS, values)
+
+    def put_seen(self, rows: Iterable[SeenRow]) -> None:
+        """More calls of no key that is on."""
+        with self.transaction() as connection:
+            connection.executemany(_PUT_SEEN, rows)
+
+    def forget_seen(self, before_ms: int, most: int) -> None:
+        """Who has not been seen since then interests nobody any more, nor do more than `most`."""
+        old = (
+            "last_ms < (SELECT max(?, coalesce(min(last_ms), 0)) FROM"
+            " (SELECT last_ms FROM seen ORDER BY last_ms DESC LIMIT ?))"
+        )
+        found = f"SELECT 1 FROM seen WHERE {old} LIMIT 1"  # noqa: S608 - constants
+        # Mostly nobody, and a commit would have every follower look for news.
+        if self._db.conn.execute(found, (before_ms, most)).fetchone() is not None:
+            with self.transaction() as connection:
+                connection.execute(f"DELETE FROM seen WHERE {old}", (before_ms, most))  # noqa: S608
 
     def forget_writer(self, writer: str) -> None:
         """A writer that is gone: its rows in flight lead nowhere. Its status stays for a while."""

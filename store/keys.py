@@ -74,9 +74,7 @@ class HashedKeys:
         """The key that decides over a request, off or on, or None; see store.contract."""
         off: Key | None = None
         for credential in credentials:
-            hashing = self._hashing.copy()
-            hashing.update(credential)
-            key = self._by_hash.get(hashing.hexdigest())
+            key = self._by_hash.get(self.hash_of(credential))
             if key is not None:
                 if key.retention_s is not None:
                     return key
@@ -88,6 +86,12 @@ class HashedKeys:
                 return key
             off = off or key
         return off
+
+    def hash_of(self, credential: bytes) -> str:
+        """What stands for a credential in the store."""
+        hashing = self._hashing.copy()
+        hashing.update(credential)
+        return hashing.hexdigest()
 
     def by_id(self, key_id: str) -> Key | None:
         """The key of that id, or None once it was removed."""
@@ -137,6 +141,17 @@ class Keys:
             raise BadInput(f"This secret is already the key {taken!r}.")
         # The last four tell keys apart; of a short secret they would be too much of it.
         last4 = credential[-4:] if len(credential) >= 16 else ""
+        return self._insert(Key(_new_id(), name, last4, retention_s, now_ms), hashed)
+
+    def add_hash(
+        self, name: str, hashed: str, last4: str, retention_s: int | None, now_ms: int
+    ) -> Key:
+        """A new key of a credential that is known by its hash alone."""
+        self._check_name(name)
+        for taken in self._with_hash(hashed):
+            raise BadInput(
+                f"This credential is already the key {taken!r}; `flowtap keys set` gives it a retention."
+            )
         return self._insert(Key(_new_id(), name, last4, retention_s, now_ms), hashed)
 
     def add_rule(self, name: str, rule: KeyRule, retention_s: int | None, now_ms: int) -> Key:

@@ -19,6 +19,7 @@ from store.record import Key, KeyRule
 from store.recovery import living, recover, roll_forward
 from store.retention import cutoff_ms
 from store.schema import migrate, open_database
+from store.seen import credential_of
 from store.sweep import SteadyClock, finish_purges, purge_key, sweep
 from store.writer import LocalWriter
 
@@ -67,6 +68,12 @@ class LocalStore:
     def add_rule(self, name: str, rule: KeyRule, retention_s: int | None = None) -> Key:
         """A new key that goes by a rule, off unless given a retention."""
         return self._keys.add_rule(name, rule, retention_s, _now_ms())
+
+    def add_seen(self, name: str, fingerprint: str, retention_s: int | None = None) -> Key:
+        """A new key of a credential that passed, off unless given a retention."""
+        with self._managed() as index:
+            hashed, last4 = credential_of(index, fingerprint)
+        return self._keys.add_hash(name, hashed, last4, retention_s, _now_ms())
 
     def rename_key(self, name: str, new_name: str) -> Key:
         """The key under its new name."""

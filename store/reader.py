@@ -19,7 +19,7 @@ from store.contract import PAGE, PAGE_CAP, Counts
 from store.errors import BadInput, BodyMissing, StoreOutdated, StoreUnavailable, unusable
 from store.layout import Layout
 from store.parts import LivePart, PartCounter
-from store.record import RECORD_ID, Key, ProxyStatus, Record, RecordMeta, State, Verdict
+from store.record import RECORD_ID, Key, ProxyStatus, Record, RecordMeta, Seen, State, Verdict
 from store.retention import cutoff_ms
 from store.segments import Place, read_record
 
@@ -29,7 +29,20 @@ _STATUS = tuple(field for field in ProxyStatus.__slots__ if field != "alive")
 _KEYS = f"SELECT {', '.join(KEY_COLUMNS)} FROM keyring.keys ORDER BY name"  # noqa: S608 - constants
 
 
-_LATEST = (("keyring.keys", "rule_pattern"), ("proxies", "refused"))
+# Whose credential it is: the secret decides, as everywhere, then the rule it was found to match.
+_SEEN = """
+SELECT nullif(fingerprint, '') AS told_apart, host, nullif(client, '') AS who,
+    sum(count), min(first_ms), max(last_ms), max(coalesce(named.id, ruled.id))
+FROM seen
+LEFT JOIN keyring.keys AS named ON named.hash = seen.hash AND named.kind = 'secret'
+LEFT JOIN keyring.keys AS ruled ON ruled.id = seen.key_id
+WHERE CASE WHEN named.id IS NULL THEN ruled.retention_s ELSE named.retention_s END IS NULL
+GROUP BY told_apart, host, who
+ORDER BY max(last_ms) DESC, told_apart, host, who LIMIT ?
+"""
+SEEN_LIMIT = 200
+
+_LATEST = (("keyring.keys", "rule_pattern"), ("seen", "key_id"))
 """What the last migrations added (store.schema, which cannot be imported here)."""
 
 COUNTERS = 1_000
@@ -262,6 +275,10 @@ class LocalReader:
             for row in rows
         ]
         return sorted(found, key=lambda status: (not status.alive, -status.heartbeat_ms))
+
+    def seen(self) -> list[Seen]:
+        """Who sent LLM calls that no key that is on matches, the latest first."""
+        return [Seen(*row) for row in self._all(_SEEN, (SEEN_LIMIT,))]
 
     def _living(self, writer: str) -> bool:
         try:

@@ -122,6 +122,27 @@ def m004_rings(db: Database) -> None:
     proxies.add_column("refused", int, not_null_default=0)
 
 
+@index_migrations()
+def m005_seen(db: Database) -> None:
+    """Who sent calls of no key that is on (store.seen); texts that are absent are ""."""
+    db.table("seen").create(
+        {
+            "hash": str,
+            "host": str,
+            "client": str,
+            "fingerprint": str,
+            "key_id": str,
+            "count": int,
+            "first_ms": int,
+            "last_ms": int,
+        },
+        pk=("hash", "host", "client"),
+        not_null={"hash", "host", "client", "fingerprint", "count", "first_ms", "last_ms"},
+        strict=True,
+    )
+    db.table("seen").create_index(["last_ms"])
+
+
 @key_migrations()
 def m001_keys(db: Database) -> None:
     """The keys. The secret is not among the columns and never was."""

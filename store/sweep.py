@@ -18,6 +18,7 @@ from store.layout import FileView, Layout, Lock, sync_folder
 from store.parts import part_key
 from store.record import Key
 from store.retention import cutoff_ms
+from store.seen import ENTRIES, SEEN_DAYS
 from store.segments import (
     Copying,
     Found,
@@ -110,6 +111,7 @@ def sweep(
                     deleted += purge_key(layout, index, key.id, cutoff)
             except Exception as exc:
                 log(f"sweep of key {key.name} failed: {type(exc).__name__}: {exc}")
+        index.forget_seen(now_ms - SEEN_DAYS * 24 * 60 * 60 * 1000, ENTRIES)
         # A reader in mid-read kept a purge from clearing the log: what it deleted goes now.
         index.checkpoint(wait_s=CHECKPOINT_WAIT_S, truncate=True)
     finally:

@@ -24,6 +24,7 @@ from store.keys import HashedKeys, WatchedKeys
 from store.layout import Layout, Lock, create_file, locked, make_folder
 from store.parts import PartFiles
 from store.record import Key, RequestHead, Transport
+from store.seen import Senders
 from store.status import Status
 
 DRAIN_S = 0.05
@@ -46,6 +47,9 @@ memory alone."""
 TRIES = 5
 """How often a record is tried that fails for another reason than the disk: a bug of ours, which
 must not look like a broken store for ever."""
+
+SEEN_S = 0.5
+"""How often it is told who passed unmatched."""
 
 SHUT_DOWN_S = 5.0
 """How long a shutdown waits for a purge that holds up the last records."""
@@ -70,6 +74,8 @@ class LocalWriter:
         self._log = log
         self._ids = IdSource()
         self._handover = Handover(queue_bytes)
+        self._senders = Senders()
+        self._senders_at = -SEEN_S
         self._closing = False
         folder = layout.live / self.name
         # Recovery runs under the same lock, and must not take a writer being born for a dead one.
@@ -145,6 +151,10 @@ class LocalWriter:
             record_id = self._ids.new(started_ms)
         return LocalRecording(self._handover, record_id, key.id, started_ms, request, protocol)
 
+    def unmatched(self, credential: bytes | None, host: str, client: str | None) -> None:
+        """Count a call of no key that is on by who sent it where; the counters are the caller's."""
+        self._senders.count(self.keys, credential, host, client)
+
     def announce(self, address: str) -> None:
         """Say where the proxy listens; the status row appears with it."""
         self._status.address = address
@@ -186,6 +196,7 @@ class LocalWriter:
             lambda: self._finish(now, at_once=at_once),
             lambda: self._commit(now, at_once=at_once),
             lambda: self._status.publish(self._index, now),
+            lambda: self._tell_seen(now, at_once=at_once),
         ):
             try:
                 step()
@@ -321,6 +332,11 @@ class LocalWriter:
                 self._in_flight.remove_part(record_id)
         if not (self._unwritten or self._filing.waiting_done):
             self._status.well(now)
+
+    def _tell_seen(self, now: float, *, at_once: bool) -> None:
+        if self._senders and (at_once or now - self._senders_at >= SEEN_S):
+            self._senders_at = now
+            self._senders.tell(self._index.put_seen)
 
     def _shut_down(self) -> None:
         self._tick()

@@ -22,6 +22,7 @@ from store.record import (
     Verdict,
     Wire,
 )
+from store.writer import LocalWriter
 
 SECRET = "sk-ant-test-0000000000000000"
 PATIENCE_S = 20.0
@@ -140,7 +141,9 @@ def opened(root: Path) -> Iterator[tuple[LocalStore, LocalReader]]:
 
 
 @contextmanager
-def writing(store: LocalStore, log: Callable[[str], None] = lambda _: None) -> Iterator[Writer]:
+def writing(
+    store: LocalStore, log: Callable[[str], None] = lambda _: None
+) -> Iterator[LocalWriter]:
     """A writer of a store, closed at the end."""
     writer = store.writer(log)
     try:
