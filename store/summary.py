@@ -4,6 +4,7 @@ This runs in the proxy's process, beside its loop, so no body is parsed whole wh
 large: the first and last stretch of it, decoded, tell model, tokens and the terminal event.
 """
 
+import contextlib
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from collectors import facts
 from collectors.encoding import Decoder
 from collectors.protocol import (
     JSON,
+    SESSIONS,
     WEBSOCKET,
     LlmProtocol,
     asks_for_websocket,
@@ -107,25 +109,39 @@ def summarize(
     # Each chunk of a WebSocket's turn is a message: read one a line they are JSON values, whose
     # bounds can be found from the middle.
     messages = framing_of(content_type, status) == WEBSOCKET
+    protocol = _protocol(seen.protocol)
+    session = facts.SessionFacts(protocol) if messages and protocol in SESSIONS else None
     decoder = _decoder(response.headers if response and not messages else ())
     for at_ms, data in response_chunks:
         if ttft_ms is None:
             ttft_ms = at_ms
         response_bytes += len(data)
+        if session is not None:
+            # A bug there must not keep the bytes from being stored: the row says less.
+            with contextlib.suppress(Exception):
+                session.feed(data)
+            continue
         ends.feed(decoder.feed(data))
         if messages:
             ends.feed(b"\n")
     ends.feed(decoder.close())
 
     streamed = is_streamed(content_type, seen.request.path, status)
-    protocol = _protocol(seen.protocol)
-    told = _facts(protocol, JSON if messages else content_type, streamed, ends)
-    failed = told.error is not None
+    if session is None:
+        told = _facts(protocol, JSON if messages else content_type, streamed, ends)
+        terminal = _terminal(told, streamed=streamed, length=ends.length)
+        failed = told.error is not None
+    else:
+        # It ends with its socket, whose goodbye says that it was whole, unless its beginning is
+        # missing, which the error says. Most errors leave it open: they count if the upstream left.
+        told = _session_facts(session)
+        terminal = None if seen.error is None else False
+        failed = told.error is not None and seen.transport in _UPSTREAM_LEFT
     verdict = verdict_of(
         seen.transport,
         status=status,
         streamed=streamed,
-        terminal=_terminal(told, streamed=streamed, length=ends.length),
+        terminal=terminal,
         protocol_error=failed,
     )
     return RecordMeta(
@@ -147,7 +163,12 @@ def summarize(
         streamed=streamed,
         verdict=verdict,
         transport=seen.transport,
-        error=_error(seen, told.error, verdict_is_good=verdict == "complete", status=status),
+        error=_error(
+            seen,
+            told.error if failed else None,
+            verdict_is_good=verdict == "complete",
+            status=status,
+        ),
         input_tokens=told.usage.input,
         output_tokens=told.usage.output,
         cache_read_tokens=told.usage.cache_read,
@@ -262,6 +283,17 @@ def _facts(
     except Exception:
         # As above; and what nobody could look at is not called cut.
         return facts.Facts(terminal=True)
+
+
+def _session_facts(session: facts.SessionFacts) -> facts.Facts:
+    try:
+        return session.facts()
+    except Exception:
+        # As above.
+        return facts.Facts()
+
+
+_UPSTREAM_LEFT = (Transport.UPSTREAM_CLOSED, Transport.UPSTREAM_ERROR)
 
 
 def _terminal(told: facts.Facts, *, streamed: bool, length: int) -> bool | None:

@@ -203,3 +203,87 @@ def test_how_a_turn_on_a_websocket_ends(
 
     assert (verdict, error, "m-1") == (row.verdict, row.error, row.model)
     assert len(CREATE + CANCEL) == row.request_bytes
+
+
+SESSION = b'{"type":"session.created","session":{"id":"s","model":"m-2"}}'
+AUDIO = b'{"type":"response.output_audio.delta","delta":"%s"}' % (b"A" * 8_000)
+TOLD_OFF = b'{"type":"error","error":{"type":"t","message":"no such tool"}}'
+FIRST_MISSING = "The first 3.0 s of the session are missing: the key was off."
+
+
+def said(read: int, written: int) -> bytes:
+    return (
+        b'{"type":"response.done","response":{"id":"r%d","status":"completed","output":[],'
+        b'"usage":{"input_tokens":%d,"output_tokens":%d}}}' % (read, read, written)
+    )
+
+
+@pytest.mark.check(30, 33, 34, 40)
+@pytest.mark.parametrize(
+    ("transport", "told", "passed", "verdict", "error"),
+    [
+        (Transport.COMPLETE, None, [], Verdict.COMPLETE, None),
+        (Transport.COMPLETE, None, [TOLD_OFF], Verdict.COMPLETE, None),
+        (Transport.COMPLETE, FIRST_MISSING, [], Verdict.TRUNCATED, FIRST_MISSING),
+        (Transport.CLIENT_CLOSED, "closed (1006)", [], Verdict.CLIENT_CLOSED, "closed (1006)"),
+        (Transport.CLIENT_CLOSED, "closed (1006)", [TOLD_OFF], Verdict.CLIENT_CLOSED, "closed (1006)"),
+        (Transport.UPSTREAM_CLOSED, "closed (1011)", [], Verdict.UPSTREAM_CLOSED, "closed (1011)"),
+        (Transport.UPSTREAM_CLOSED, "closed (1008)", [TOLD_OFF], Verdict.FAILED, "t: no such tool"),
+        (Transport.PROXY_SHUTDOWN, "stopped", [TOLD_OFF], Verdict.INTERRUPTED, "stopped"),
+        (Transport.RECOVERED, "recovered", [], Verdict.INTERRUPTED, "recovered"),
+        (Transport.KILLED, "not recordable", [], Verdict.FAILED, "not recordable"),
+    ],
+)  # fmt: skip
+def test_a_session(
+    transport: Transport, told: str | None, passed: list[bytes], verdict: Verdict, error: str | None
+) -> None:
+    """Its socket says how it ended; its tokens are those of all its responses, whatever lies between."""
+    head = request_head("/v1/realtime?model=m-1", UPGRADE)
+    response = response_head(101, UPGRADE)
+    seen = Observed(ID, "k", 0, 9, head, "realtime", response, transport, told, 0)
+    messages = [SESSION, said(7, 2), *[AUDIO] * 60, *passed, said(11, 3), *[AUDIO] * 60]
+
+    row = summarize(seen, [(0, b'{"type":"session.update"}')], [(4, each) for each in messages])
+
+    assert (verdict, error, "m-1") == (row.verdict, row.error, row.model)
+    assert (18, 5, 101, True, 4) == (
+        row.input_tokens,
+        row.output_tokens,
+        row.status,
+        row.streamed,
+        row.ttft_ms,
+    )
+    assert sum(map(len, messages)) == row.response_bytes
+
+
+def test_a_refused_session() -> None:
+    """An exchange like any other."""
+    head = request_head("/v1/realtime?model=m-1", UPGRADE)
+    body = b'{"error":{"type":"t","message":"no such key"}}'
+    seen = Observed(
+        ID, "k", 0, 9, head, "realtime", response_head(401, JSON), Transport.COMPLETE, None, 0
+    )
+
+    row = summarize(seen, [], [(4, body)])
+
+    assert (Verdict.FAILED, "t: no such key", "m-1", False) == (
+        row.verdict,
+        row.error,
+        row.model,
+        row.streamed,
+    )
+
+
+def test_a_bug_in_reading_a_session_costs_words_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("collectors.facts.SessionFacts.feed", bug)
+    monkeypatch.setattr("collectors.facts.SessionFacts.facts", bug)
+    head = request_head("/v1/realtime?model=m-1", UPGRADE)
+    response = response_head(101, UPGRADE)
+    seen = Observed(ID, "k", 0, 9, head, "realtime", response, Transport.COMPLETE, None, 0)
+
+    row = summarize(seen, [], [(4, SESSION)])
+
+    assert (Verdict.COMPLETE, len(SESSION), None) == (row.verdict, row.response_bytes, row.error)
