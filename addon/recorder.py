@@ -25,7 +25,7 @@ from mitmproxy.addonmanager import Loader
 from addon import settings
 from addon.admission import Admission
 from addon.complaints import Complaints
-from addon.credential import credentials
+from addon.credential import credentials, socket_credentials
 from addon.exchange import (
     Exchange,
     answer_lost,
@@ -37,7 +37,9 @@ from addon.exchange import (
     request_head,
     response_head,
 )
+from addon.keeping import Keeping
 from addon.link import Link, Opener
+from addon.refusal import goes_upstream, refuse
 from addon.sockets import Sockets
 from addon.surroundings import (
     QuietServerLog,
@@ -49,7 +51,7 @@ from addon.surroundings import (
 )
 from addon.tap import Tap, after, before
 from collectors.protocol import asks_for_websocket, detect
-from store.contract import Recording
+from store.contract import Counters, Recording
 from store.errors import BadInput
 from store.record import Transport
 
@@ -93,7 +95,8 @@ class Recorder:
         self._link = Link(opener)
         self._live: dict[str, Exchange] = {}
         self._of_client: defaultdict[str, set[str]] = defaultdict(set)
-        self._admission = Admission(self._failed, lambda: self._link.trouble)
+        self._keeping = Keeping(self._failed)
+        self._admission = Admission(self._keeping, self._failed, lambda: self._link.trouble)
         self._sockets = Sockets(
             timed_out,
             self._admission,
@@ -118,8 +121,15 @@ class Recorder:
         """Refuse wrong values; take over what may change at run time."""
         settings.check()
         self._streams_requests = settings.streams_requests(self)
-        if settings.QUIET in updated and self._tick_handle is not None:
+        self._admission.required = settings.required()
+        if settings.RING in updated:
+            self._keeping.configure(settings.ring_bytes())
+        if self._tick_handle is None:
+            return
+        if settings.QUIET in updated:
             self._server_log.apply()
+        if updated & {settings.RING, settings.REQUIRED}:
+            self._say_options()
 
     def running(self) -> None:
         """Open the store and say so. An error logged here stops the start with exit 1."""
@@ -139,7 +149,8 @@ class Recorder:
             # A warning, not an error: an error at start-up would stop the proxy. The tick says
             # it again, as an error.
             logger.warning(
-                "flowtap: NOT RECORDING, calls pass unrecorded: %s (trying again every %d s)",
+                "flowtap: NOT RECORDING, %s: %s (trying again every %d s)",
+                "model calls are refused" if self._admission.required else "calls pass unrecorded",
                 self._link.trouble,
                 TICK_S,
             )
@@ -160,6 +171,10 @@ class Recorder:
             self._sockets.end_all(Transport.PROXY_SHUTDOWN, STOPPED)
         except Exception as error:  # The writer ends what is left, and must be closed for that.
             self._failed(error)
+        try:
+            self._keeping.close()
+        except Exception as error:  # As above.
+            self._failed(error)
         self._server_log.restore()
         self._link.close()
 
@@ -171,29 +186,40 @@ class Recorder:
         writer = self._link.writer
         path, method = path_of(flow.request), method_of(flow.request)
         headers = flow.request.headers.fields
-        if method == "GET" and asks_for_websocket(headers):
-            if detect(method, path, websocket=True) is not None:
-                self._sockets.handshake(flow)
+        socket = method == "GET" and asks_for_websocket(headers)
+        protocol = detect(method, path, websocket=socket)
+        if protocol is None:
             return
-        protocol = detect(method, path)
-        if writer is None or protocol is None:
-            return
-        seen = writer.counters.seen
+        admission = self._admission
+        counters = Counters() if writer is None else writer.counters
+        seen, recorded, recording = counters.seen, counters.recorded, None
         try:
-            started_ns = time.monotonic_ns()
-            recording = self._admission.begin(
-                writer,
-                credentials(headers, path),
-                request_head(flow),
-                protocol.value,
-                time.time_ns() // 1_000_000,
-            )
-        except Exception:
-            # It counts as lost, however little had been done.
-            writer.counters.seen = seen + 1
+            found = (socket_credentials if socket else credentials)(headers, path)
+            if admission.required and goes_upstream(flow):
+                why = admission.refusal(writer, found, headers)
+                if why is not None:
+                    refuse(flow, why)
+                    return
+            if socket:
+                self._sockets.handshake(flow)
+            elif writer is not None:
+                started_ns, started_ms = time.monotonic_ns(), time.time_ns() // 1_000_000
+                head = request_head(flow)
+                recording = admission.begin(writer, found, head, protocol.value, started_ms)
+                if recording is not None:
+                    self._tee(flow, recording, started_ns)
+        except Exception as error:
+            refused = admission.required and goes_upstream(flow)
+            if refused:
+                refuse(flow, _broke(error, refused))
+            if refused or not socket:
+                # Where there is no record it counts as lost, or as refused.
+                counters.seen = seen + 1
+                counters.refused += refused and counters.recorded == recorded
+            if recording is not None and flow.id not in self._live:
+                recording.end(0, Transport.RECORDER_FAILED, _broke(error, refused))
+            self._give_up(flow.id, error, refused=refused)
             raise
-        if recording is not None:
-            self._tee(flow, recording, started_ns)
 
     @guarded
     def request(self, flow: http.HTTPFlow) -> None:
@@ -299,17 +325,13 @@ class Recorder:
             self._give_up(flow_id, error)
             self._failed(error)
 
-        try:
-            live = Exchange(
-                flow,
-                recording,
-                Tap(recording.request_chunk, started_ns, failed),
-                Tap(recording.response_chunk, started_ns, failed),
-                started_ns,
-            )
-        except Exception as error:
-            recording.end(0, Transport.RECORDER_FAILED, _broke(error))
-            raise
+        live = Exchange(
+            flow,
+            recording,
+            Tap(recording.request_chunk, started_ns, failed),
+            Tap(recording.response_chunk, started_ns, failed),
+            started_ns,
+        )
         self._live[flow.id] = live
         self._of_client[live.client_id].add(flow.id)
         # A flow that already has an error or an answer never goes upstream; mitmproxy does
@@ -349,9 +371,9 @@ class Recorder:
         if not flows:
             del self._of_client[live.client_id]
 
-    def _give_up(self, flow_id: str, error: BaseException) -> None:
+    def _give_up(self, flow_id: str, error: BaseException, *, refused: bool = False) -> None:
         """Something of ours raised: end the record with the prefix it has, as simply as can be."""
-        text = _broke(error)
+        text = _broke(error, refused)
         live = self._live.get(flow_id)
         try:
             if live is not None:
@@ -385,6 +407,7 @@ class Recorder:
             self._streams_requests = settings.streams_requests(self)
         for live in [live for live in self._live.values() if live.overdue]:
             self._end(live, Transport.COMPLETE)
+        self._admission.look(self._link.writer)
         if self._link.writer is None:
             self._complaints.say("store", logging.ERROR, f"NOT RECORDING: {self._link.trouble}")
             self._link.reopen(self._location, self._opened)
@@ -394,11 +417,26 @@ class Recorder:
         writer = self._link.writer
         if writer is None:
             return
+        self._keeping.opened(writer)
         writer.announce(",".join(self._addresses))
         on = writer.keys.on
         logger.info(
             "flowtap: recording %d key%s to %s", on, "" if on == 1 else "s", self._link.place
         )
+        self._say_options()
+
+    def _say_options(self) -> None:
+        """What is out of the ordinary."""
+        if self._admission.required:
+            logger.warning(
+                "flowtap: calls that cannot be recorded are refused (%s)", settings.REQUIRED
+            )
+        if self._keeping.ring is not None:
+            logger.info(
+                "flowtap: holding the latest calls of other keys in up to %s bytes of memory (%s)",
+                f"{self._keeping.ring.limit:,}",
+                settings.RING,
+            )
 
     def _failed(self, error: BaseException) -> None:
         """Count what raised in a hook or a tap."""
@@ -406,16 +444,21 @@ class Recorder:
         writer = self._link.writer
         if writer is not None:
             counters = writer.counters
-            counters.lost = counters.seen - counters.recorded - counters.unmatched
+            told = counters.recorded + counters.unmatched + counters.refused
+            counters.lost = counters.seen - told
+        traffic = (
+            "not begun: refused" if self._admission.required else "the traffic is not affected"
+        )
         self._complaints.say(
             "failure",
             logging.ERROR,
-            f"recording failed, the traffic is not affected ({self.failures} so far): "
+            f"recording failed, {traffic} ({self.failures} so far): "
             f"{type(error).__name__}: {error_line(str(error))}",
             error,
         )
 
 
-def _broke(error: BaseException) -> str:
+def _broke(error: BaseException, refused: bool = False) -> str:
     """What the record says. The class only: its text may hold anything, and is in the log."""
-    return f"Recording failed ({type(error).__name__}); the call went on."
+    then = "was refused" if refused else "went on"
+    return f"Recording failed ({type(error).__name__}); the call {then}."

@@ -6,6 +6,7 @@ converts them itself, while it can still be heard.
 """
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,8 @@ STORE = "flowtap_store"
 STREAM_REQUESTS = "flowtap_stream_requests"
 QUIET = "flowtap_quiet_server_log"
 PARENT = "flowtap_parent"
+RING = "flowtap_ring"
+REQUIRED = "flowtap_required"
 
 STREAM_CHOICES = ("auto", "yes", "no")
 
@@ -43,6 +46,13 @@ request that streams: the client would wait for ever."""
 
 TCP_TIMEOUT_S = 3600
 """mitmproxy's own 600 s without a byte cut long silent generations, and look like the client."""
+
+
+_SIZE = re.compile(r"([1-9][0-9]{0,8})([kmg])\Z", re.ASCII | re.IGNORECASE)
+_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+RING_LEAST, RING_MOST = 64 << 10, 16 << 30
+"""A smaller ring would hold no call of an agent, a larger one is a misprint."""
 
 
 def add_options(loader: Loader) -> None:
@@ -80,6 +90,23 @@ def add_options(loader: Loader) -> None:
         "Stop in order once the process of this id is no longer the proxy's parent; 0 for never. "
         "`flowtap` gives it to the proxy it starts, so that none is left behind.",
     )
+    loader.add_option(
+        RING,
+        str,
+        "",
+        "Hold the latest model calls of keys that are off or unknown in so much memory (64m, "
+        "512k, 1g), for `flowtap keep` to record them when something has just gone wrong. Nothing of "
+        "them is on disk before, but for what the system swaps out. Such calls are streamed as "
+        "recorded ones are. Empty or 0: nothing is held. May be changed while the proxy runs.",
+    )
+    loader.add_option(
+        REQUIRED,
+        bool,
+        False,
+        "Refuse what cannot be recorded: while the store is out of reach or in trouble, calls "
+        "of keys that are on are answered 503 and do not go upstream (while it has never been "
+        "open: all model calls, since nobody knows which keys are on). Else they pass unrecorded.",
+    )
     try:
         loader.master.options.process_deferred()
         check()
@@ -95,6 +122,37 @@ def check() -> None:
         raise exceptions.OptionsError(
             f"{STREAM_REQUESTS} must be one of {', '.join(STREAM_CHOICES)}, not {value!r}"
         )
+
+    ring_bytes()
+
+
+def size_of(text: str) -> int:
+    """Bytes, of `64m`, `512k` or `1g`; 0 of an empty text or `0`; ValueError of anything else."""
+    if text in ("", "0"):
+        return 0
+    found = _SIZE.match(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no size")
+    return int(found[1]) * _UNITS[found[2].lower()]
+
+
+def ring_bytes() -> int:
+    """How much memory the ring may take, 0 for none; OptionsError if that makes no sense."""
+    value = getattr(ctx.options, RING)
+    try:
+        size = size_of(value)
+    except ValueError:
+        size = -1
+    if size and not RING_LEAST <= size <= RING_MOST:
+        raise exceptions.OptionsError(
+            f"{RING} must be a size from 64k to 16g (64m, say), or 0 for none, not {value!r}"
+        )
+    return size
+
+
+def required() -> bool:
+    """Whether what cannot be recorded is refused."""
+    return bool(getattr(ctx.options, REQUIRED))
 
 
 def unknown() -> list[str]:

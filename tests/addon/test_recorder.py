@@ -1,6 +1,7 @@
 """The hooks called by hand, in every order mitmproxy calls them: one record each, told right."""
 
 import asyncio
+import json
 import logging
 import threading
 import time
@@ -21,7 +22,7 @@ from addon import exchange, link
 from addon.recorder import Recorder
 from store.contract import Store
 from store.errors import BadInput, StoreUnavailable
-from store.record import Passed, Transport, Wire
+from store.record import Ask, Passed, Transport, Wire
 from tests.addon.fakes import KEY, KEYS, OFF, OTHER, FakeRecording, FakeWriter, Opener
 
 SERVER_LOG = logging.getLogger("mitmproxy.proxy.server")
@@ -721,6 +722,191 @@ async def test_configure_refuses_a_wrong_choice() -> None:
     """At run time too, from mitmproxy's own console."""
     with running() as rig, pytest.raises(exceptions.OptionsError, match="auto, yes, no"):
         rig.context.configure(rig.recorder, flowtap_stream_requests="maybe")
+
+
+@pytest.mark.check(2, 12)
+@pytest.mark.parametrize("key", [OFF, OTHER])
+async def test_the_ring_holds_a_call_as_a_record_is_made(key: bytes) -> None:
+    """With what passed, streamed as a recorded one; kept, it is a record like any other, with its
+    wire; the store knew nothing of it before."""
+    with running() as rig:
+        rig.context.configure(rig.recorder, flowtap_ring="64k")
+        flow = model_call(key)
+        rig.recorder.requestheaders(flow)
+        assert callable(flow.request.stream)
+        send(flow, b"asked")
+        rig.recorder.request(flow)
+        answer(flow)
+        rig.recorder.responseheaders(flow)
+        receive(flow, b"data: 1\n\n")
+        rig.recorder.response(flow)
+        assert [] == rig.writer.recordings
+        rig.writer.asked = [Ask("q", KEYS[KEY].id, 0)]
+        rig.recorder._keeping.poll()
+        rig.recorder._keeping.step(0.0)
+        record = rig.writer.only
+        assert (b"asked", b"data: 1\n\n") == (record.request_body, record.response_body)
+        assert [wire(b"asked", b"data: 1\n\n")] == record.wires
+        assert [(Transport.COMPLETE, None)] == record.ends
+        assert 0 == rig.recorder.failures
+
+
+async def test_the_ring_may_be_changed_at_run_time(caplog: pytest.LogCaptureFixture) -> None:
+    """Said each time; a wrong value is refused and changes nothing; off: what it held is gone."""
+    caplog.set_level(logging.INFO)
+    with running() as rig:
+        rig.context.configure(rig.recorder, flowtap_ring="64k")
+        assert "65,536 bytes of memory (flowtap_ring)" in caplog.text
+        rig.recorder.requestheaders(model_call(OTHER))
+        ring = rig.recorder._keeping.ring
+        assert ring is not None
+        with pytest.raises(exceptions.OptionsError, match="a size from 64k"):
+            rig.context.configure(rig.recorder, flowtap_ring="1k")
+        assert (1, 64 << 10) == (len(ring), ring.limit)
+        rig.context.configure(rig.recorder, flowtap_ring="1m")
+        assert (1, 1 << 20) == (len(ring), ring.limit)
+        rig.context.configure(rig.recorder, flowtap_ring="0")
+        assert rig.recorder._keeping.ring is None
+        assert 0 == len(ring)
+        flow = model_call(OTHER)
+        rig.recorder.requestheaders(flow)
+        assert flow.request.stream is False
+
+
+async def test_what_is_kept_in_flight_is_ended_when_the_proxy_stops() -> None:
+    """As of any record, and before the store is closed."""
+    with running() as rig:
+        rig.context.configure(rig.recorder, flowtap_ring="64k")
+        flow = model_call(OTHER)
+        to_half(rig, flow)
+        rig.writer.asked = [Ask("q", KEYS[KEY].id, 0)]
+        rig.recorder._keeping.poll()
+        rig.recorder.done()
+        assert b"half" == rig.writer.only.response_body
+        assert [(Transport.PROXY_SHUTDOWN, "The proxy was stopped.")] == rig.writer.only.ends
+
+
+def refused(flow: http.HTTPFlow) -> str | None:
+    """What a client is told of why, if it was refused; nothing streams then."""
+    if flow.response is None:
+        return None
+    assert 503 == flow.response.status_code
+    assert flow.request.stream is False
+    assert "5" == flow.response.headers["retry-after"]
+    assert "application/json" == flow.response.headers["content-type"]
+    error = json.loads(flow.response.content or b"")["error"]
+    assert "flowtap_store_unavailable" == error["type"]
+    return str(error["message"])
+
+
+def handshake(key: bytes = KEY) -> http.HTTPFlow:
+    """A client asks for a socket that speaks Responses."""
+    flow = model_call(key, b"/v1/responses")
+    flow.request.data.method = b"GET"
+    flow.request.headers["upgrade"] = "websocket"
+    flow.request.headers["connection"] = "Upgrade"
+    return flow
+
+
+@pytest.mark.parametrize("make", [model_call, handshake])
+async def test_required_refuses_what_cannot_be_recorded(
+    make: Callable[..., http.HTTPFlow], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of keys that are on, while the store is in trouble; then it is recorded again."""
+    with running() as rig:
+        rig.context.configure(rig.recorder, flowtap_required=True)
+        assert "cannot be recorded are refused (flowtap_required)" in caplog.text
+        rig.writer.trouble = "No space left on device"
+        flow = make()
+        flow.request.stream = True
+        rig.recorder.requestheaders(flow)
+        message = refused(flow)
+        assert message is not None
+        assert "No space left on device" in message
+        rig.recorder.responseheaders(flow)
+        rig.recorder.response(flow)
+        for passing in (make(OFF), make(OTHER), model_call(path=b"/v1/messages/count_tokens")):
+            rig.recorder.requestheaders(passing)
+            assert refused(passing) is None
+        rig.writer.trouble = None
+        flow = make()
+        rig.recorder.requestheaders(flow)
+        assert refused(flow) is None
+        counters = rig.writer.counters
+        assert (make is model_call) == len(rig.writer.recordings)
+        assert (1, 2, 0) == (counters.refused, counters.unmatched, rig.recorder.failures)
+
+
+async def test_required_without_a_store(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody knows the keys: every model call is refused, nothing else; said at the start."""
+    with taddons.context() as context:
+        recorder = Recorder(Opener(FakeWriter(), StoreUnavailable("database is locked")))
+        context.options.set("flowtap_required=true", defer=True)
+        context.master.addons.add(recorder)
+        context.configure(recorder)
+        recorder.requestheaders(early := model_call(OTHER))
+        assert "the store is not open yet" in (refused(early) or "")
+        recorder.running()
+        assert "NOT RECORDING, model calls are refused: database is locked" in caplog.text
+        for flow in (model_call(), model_call(OFF), model_call(OTHER), handshake(OTHER)):
+            recorder.requestheaders(flow)
+            assert "database is locked" in (refused(flow) or "")
+        flow = model_call(path=b"/v1/models")
+        recorder.requestheaders(flow)
+        assert refused(flow) is None
+        recorder.done()
+
+
+@pytest.mark.parametrize(
+    ("place", "recorded"),
+    [
+        ("addon.recorder.credentials", False),
+        ("tests.addon.fakes.FakeKeyRing.match", False),
+        ("addon.recorder.request_head", False),
+        ("tests.addon.fakes.FakeWriter.begin", False),
+        ("addon.recorder.Exchange", True),
+        ("addon.recorder.before", True),
+    ],
+)
+async def test_required_and_a_bug_of_ours(
+    place: str, recorded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What raises before anything went upstream refuses that call; a record that had begun says so."""
+    with running() as rig:
+        rig.context.configure(rig.recorder, flowtap_required=True)
+        monkeypatch.setattr(place, raising)
+        flow = model_call()
+        flow.request.stream = bytes.upper
+        rig.recorder.requestheaders(flow)
+        message = refused(flow)
+        assert message is not None
+        assert "Recording failed (ZeroDivisionError)" in message
+        assert recorded == len(rig.writer.recordings)
+        for record in rig.writer.recordings:
+            text = "Recording failed (ZeroDivisionError); the call was refused."
+            assert (Transport.RECORDER_FAILED, text) == record.ends[0]
+        counters = rig.writer.counters
+        assert (1, recorded, not recorded, 0) == (
+            counters.seen, counters.recorded, counters.refused, counters.lost,
+        )  # fmt: skip
+        rig.recorder.response(flow)
+        rig.recorder.client_disconnected(flow.client_conn)
+
+
+async def test_required_leaves_what_others_answered() -> None:
+    """A 407 of mitmproxy's own, or a request it found invalid: it goes nowhere anyway."""
+    with running() as rig:
+        rig.context.configure(rig.recorder, flowtap_required=True)
+        rig.writer.trouble = "No space left on device"
+        answered = model_call()
+        answered.response = http.Response.make(407, b"who are you")
+        rig.recorder.requestheaders(answered)
+        assert 407 == answered.response.status_code
+        invalid = model_call()
+        fail(invalid, "Received message with both transfer-encoding and content-length", True)
+        rig.recorder.requestheaders(invalid)
+        assert invalid.response is None
+        assert 0 == rig.writer.counters.refused
 
 
 async def test_misspelt_option_is_an_error(caplog: pytest.LogCaptureFixture) -> None:

@@ -38,6 +38,11 @@ def recorder() -> Recorder:
         (["flowtap_store=a", "flowtap_store=b"], "multiple values"),
         (["flowtap_stream_requests=maybe"], "must be one of auto, yes, no"),
         (["flowtap_stream_requests="], "must be one of auto, yes, no"),
+        (["flowtap_ring=64"], "a size from 64k to 16g (64m, say), or 0 for none, not '64'"),
+        (["flowtap_ring=64 m"], "a size from 64k to 16g"),
+        (["flowtap_ring=63k"], "a size from 64k to 16g"),
+        (["flowtap_ring=17g"], "a size from 64k to 16g"),
+        (["flowtap_required=1"], "boolean"),
     ],
 )
 async def test_a_wrong_option_stops_the_start(
@@ -60,6 +65,8 @@ async def test_right_options_are_taken() -> None:
             "flowtap_store=/x",
             "flowtap_stream_requests=no",
             "flowtap_quiet_server_log=false",
+            "flowtap_ring=64m",
+            "flowtap_required=true",
             defer=True,
         )
         context.master.addons.add(recorder())
@@ -69,6 +76,39 @@ async def test_right_options_are_taken() -> None:
             options.flowtap_stream_requests,
             options.flowtap_quiet_server_log,
         )
+        assert 64 << 20 == settings.ring_bytes()
+        assert settings.required() is True
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", 0),
+        ("0", 0),
+        ("1k", 1024),
+        ("64m", 64 << 20),
+        ("64M", 64 << 20),
+        ("1g", 1 << 30),
+        ("00", None),
+        ("0m", None),
+        ("064m", None),
+        ("64", None),
+        ("64mb", None),
+        ("1.5g", None),
+        ("-1m", None),
+        (" 1m", None),
+        ("1m\n", None),
+        ("\u0661m", None),
+        ("off", None),
+    ],
+)
+def test_sizes(text: str, expected: int | None) -> None:
+    """Strict: what looks like a size and is none is a misprint."""
+    if expected is None:
+        with pytest.raises(ValueError, match="no size"):
+            settings.size_of(text)
+    else:
+        assert expected == settings.size_of(text)
 
 
 @pytest.fixture
