@@ -29,7 +29,14 @@ from collectors.json_view import (
     parse,
     parse_bytes,
 )
-from collectors.protocol import AWS_EVENT_STREAM, SESSIONS, LlmProtocol, clean_path, media_type
+from collectors.protocol import (
+    AWS_EVENT_STREAM,
+    EVENT_STREAM,
+    SESSIONS,
+    LlmProtocol,
+    clean_path,
+    media_type,
+)
 from collectors.registry import body_error, new_collector
 from collectors.usage import NO_USAGE, Usage, usage_of
 from collectors.websocket import message_type
@@ -51,6 +58,9 @@ STREAM_TAIL = 256 * 1024
 
 WHOLE_STREAM = 64 * 1024
 """Streams up to it are folded: 2 to 3 ms of bytecode, which other threads may interrupt."""
+
+DELTAS_LIMIT = 128 * 1024
+"""Streams up to it are looked through for their text deltas: 0.2 ms, in one step."""
 
 WHOLE_ANSWER = 256 * 1024
 """Non-streamed answers up to it are parsed: 1 to 2 ms."""
@@ -175,13 +185,53 @@ def stream_facts(
     STREAM_HEAD and STREAM_TAIL bytes are looked at, and what only the middle says is not known.
     """
     if whole:
-        stream = head + tail
+        stream = _without_deltas(protocol, head + tail, content_type)
         if len(stream) <= WHOLE_STREAM or _may_hold_error(stream[STREAM_HEAD:-4096]):
             return _facts(protocol, list(_events(stream, content_type)))
         head, tail = stream, stream
     head = head[:STREAM_HEAD]
     tail = tail[-STREAM_TAIL:]
     return _window_facts(protocol, head, tail, content_type)
+
+
+# One text fragment after the other, in the exact spelling of the APIs themselves: whatever is
+# spelt otherwise stays and is folded. Quantifiers are possessive, so hostile bytes cost no more.
+_STRING = rb'(?:"[^"\\\n]*+"|null)'
+_DELTAS = {
+    LlmProtocol.MESSAGES: re.compile(
+        rb"(?<=\n\n)(?:(?:event: content_block_delta\n)?+"
+        rb'data: \{"type":"content_block_delta",[^\n]*+\n\n)++'
+    ),
+    LlmProtocol.RESPONSES: re.compile(
+        rb"(?<=\n\n)(?:(?:event: response\.[a-z_.]{1,60}\.delta\n)?+"
+        rb'data: \{"type":"response\.[a-z_.]{1,60}\.delta",[^\n]*+\n\n)++'
+    ),
+    LlmProtocol.CHAT: re.compile(
+        rb'(?<=\n\n)(?:data: \{(?:"(?:id|object|model|service_tier|system_fingerprint)":'
+        + _STRING
+        + rb',|"created":\d++,)*+"choices":\[\{"index":0,"delta":\{'
+        rb'(?:"content":"(?:[^"\\\n]|\\.)*+")?+\},'
+        rb'(?:"logprobs":null,)?+"finish_reason":null\}\]'
+        rb'(?:,"usage":null|,"(?:obfuscation|service_tier|system_fingerprint)":'
+        + _STRING
+        + rb")*+\}\n\n)++"
+    ),
+}
+
+
+def _without_deltas(protocol: LlmProtocol | None, stream: bytes, content_type: str | None) -> bytes:
+    """The stream without the events that only add text: by far the most, and no fact is in them.
+
+    One search at the speed of C instead of some ten microseconds an event. The first of them
+    stays: that there was one is what a fold knows of them.
+    """
+    pattern = _DELTAS.get(protocol) if protocol is not None else None
+    if pattern is None or media_type(content_type) not in ("", EVENT_STREAM):
+        return stream
+    if len(stream) > DELTAS_LIMIT or (first := pattern.search(stream)) is None:
+        return stream
+    kept = stream.index(b"\n\n", first.start())
+    return stream[:kept] + pattern.sub(b"", stream[kept:])
 
 
 _ERROR_MARKS = (b"\nerror:", b"\rerror:", b'"type":"error"', b'"type": "error"')

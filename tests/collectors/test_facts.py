@@ -309,6 +309,109 @@ def test_streams(protocol: LlmProtocol | None, data: bytes, expected: Facts) -> 
     assert expected == stream_facts(protocol, data[:STREAM_HEAD], data[-STREAM_TAIL:], False)
 
 
+def _event(name: str, data: str) -> bytes:
+    return f"event: {name}\ndata: {data}\n\n".encode()
+
+
+def _chunk(choice: str, rest: str = "") -> bytes:
+    return (
+        'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m",'
+        f'"system_fingerprint":null,"choices":[{choice}]{rest}}}\n\n'
+    ).encode()
+
+
+TEXT = '{"index":0,"delta":{"content":"a \\"b\\" \\u00e9"},"logprobs":null,"finish_reason":null}'
+PIECES: dict[LlmProtocol, list[bytes]] = {
+    M: [
+        _event("message_start", json.dumps(START, separators=(",", ":"))),
+        _event("content_block_delta", '{"type":"content_block_delta","index":0,"delta":{}}'),
+        b'data: {"type":"content_block_delta","index":0,"delta":{"type":"error"}}\n\n',
+        _event("error", '{"type":"error","error":{"type":"t","message":"no"}}'),
+        *[_event(str(each["type"]), json.dumps(each)) for each in ENDING],
+    ],
+    R: [
+        _event("response.created", '{"type":"response.created","response":{"model":"m"}}'),
+        _event("response.output_text.delta", '{"type":"response.output_text.delta","delta":"a"}'),
+        _event("response.completed", json.dumps({"type": "response.completed", "response": RESPONSE})),
+        _event("error", '{"type":"error","code":"c","message":"no"}'),
+    ],
+    C: [
+        _chunk('{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}'),
+        _chunk(TEXT),
+        _chunk(TEXT, ',"usage":null,"obfuscation":"xy"'),
+        _chunk(TEXT, ',"usage":{"prompt_tokens":1,"completion_tokens":2}'),
+        _chunk(TEXT, ',"error":{"message":"no"}'),
+        _chunk(TEXT.replace('"index":0', '"index":1')),
+        _chunk('{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}'),
+        b"data: [DONE]\n\n",
+    ],
+}  # fmt: skip
+"""Events as the APIs spell them: the deltas are passed over without a look, the others are not."""
+
+
+@given(
+    protocol=st.sampled_from(list(PIECES)),
+    picks=st.lists(st.integers(0, 99), max_size=12),
+    noise=st.sampled_from([b"", b"\n", b"\n\n", b": ping\n\n", b"data: [DONE]", b"event: error\n"]),
+    at=st.integers(0, 12),
+)
+def test_deltas_change_no_fact(
+    protocol: LlmProtocol, picks: list[int], noise: bytes, at: int
+) -> None:
+    """In whatever order the events come, and whatever stands between two of them."""
+    pieces = PIECES[protocol]
+    events = [pieces[pick % len(pieces)] for pick in picks]
+    events.insert(min(at, len(events)), noise)
+    data = b"".join(events)
+
+    found, expected = stream_facts(protocol, data, b"", True), recorded(protocol, data)
+
+    assert (found.model, found.usage, found.terminal) == (
+        expected.model,
+        expected.usage,
+        expected.terminal,
+    )
+    assert found.error in (expected.error, None)
+    assert found.error is not None or expected.error is None or _says_nothing(protocol, data)
+
+
+def _says_nothing(protocol: LlmProtocol, data: bytes) -> bool:
+    """The fold's error only says that there was nothing to fold."""
+    collector = new_collector(protocol)
+    assert collector is not None
+    for event in read(data):
+        collector.feed(event)
+    return not collector.failed and collector.outcome().result is None
+
+
+@pytest.mark.parametrize("protocol", PIECES)
+def test_long_answers_cost_no_more_than_short_ones(
+    protocol: LlmProtocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a thousand deltas one is folded."""
+    folded = 0
+
+    class Counting:
+        def __init__(self, collector: Any) -> None:
+            self._collector = collector
+
+        def feed(self, event: Any) -> None:
+            nonlocal folded
+            folded += 1
+            self._collector.feed(event)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._collector, name)
+
+    monkeypatch.setattr("collectors.facts.new_collector", lambda p: Counting(new_collector(p)))
+    first, delta, *_ = PIECES[protocol]
+
+    found = stream_facts(protocol, first + delta * 500 + PIECES[protocol][-1], b"", True)
+
+    assert found.model == "m"
+    assert folded == 3
+
+
 def test_an_error_in_the_middle_of_a_whole_stream_is_found() -> None:
     data = sse(
         *[CHAT_CHUNK] * 2000,
