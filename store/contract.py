@@ -50,8 +50,12 @@ class LiveRecord(Protocol):
         """The record as far as it has been taken in."""
 
     @property
+    def request_chunks(self) -> Sequence[tuple[int, bytes]]:
+        """Every request chunk taken in so far, (at_ms, bytes); grows at its end only."""
+
+    @property
     def response_chunks(self) -> Sequence[tuple[int, bytes]]:
-        """Every response chunk taken in so far, (at_ms, bytes); grows at its end only."""
+        """The same of the response."""
 
     @property
     def gone(self) -> bool:

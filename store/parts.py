@@ -231,8 +231,13 @@ class LivePart:
         return at > 0
 
     @property
+    def request_chunks(self) -> Sequence[tuple[int, bytes]]:
+        """Every request chunk taken in so far, (at_ms, bytes); grows at its end only."""
+        return self._request
+
+    @property
     def response_chunks(self) -> Sequence[tuple[int, bytes]]:
-        """Every response chunk taken in so far, (at_ms, bytes); grows at its end only."""
+        """The same of the response."""
         return self._response
 
     @property

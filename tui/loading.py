@@ -38,7 +38,7 @@ class Loaded:
             fresh.adopt(document)
             self._live = None
             return Loaded(fresh, live)
-        self.grew = document.grow(live.response_chunks)
+        self.grew = document.grow(live.response_chunks, live.request_chunks)
         return self
 
     grew = False

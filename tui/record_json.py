@@ -15,10 +15,11 @@ from collectors.outcome import Outcome
 from collectors.protocol import LlmProtocol, is_streamed, sniff
 from collectors.registry import fold, fold_body
 from collectors.upstream import upstream_of
+from collectors.websocket import session_events
 from store.masks import credentials, mask_all, mask_header, mask_path
 from store.record import Headers, Passed, Record, RecordMeta, header
 from store.verification import Direction, Verification
-from tui.document.turn import request_bytes
+from tui.document.turn import is_session, request_bytes
 
 
 def meta_json(
@@ -92,6 +93,7 @@ def record_json(
                 {
                     "at_ms": event.at_ms,
                     "name": event.name,
+                    "from": "client" if event.from_client else "server",
                     "id": event.id,
                     "data": mask_all(event.data, secrets),
                 }
@@ -157,9 +159,12 @@ def _passed_json(found: Passed | None) -> dict[str, Any] | None:
 
 
 def events_of(record: Record) -> list[Event] | None:
-    """The events of a streamed response in their order, or None if it was not streamed."""
+    """The events of a streamed response in their order, or None if it was not streamed; of a session
+    both sides' messages."""
     if record.response is None:
         return None
+    if is_session(record):
+        return session_events(record.request_body.chunks(), record.response_body.chunks())
     headers = record.response.headers
     content_type = text_header(headers, b"content-type")
     status = record.response.status
@@ -183,7 +188,9 @@ def outcome_of(
         protocol = LlmProtocol(named)
     if events is not None:
         protocol = protocol or sniff(events)
-        return None if protocol is None else fold(protocol, events)
+        if protocol is None:
+            return None
+        return fold(protocol, (event for event in events if not event.from_client))
     headers = record.response.headers
     decoded, _ = decode_body(record.response_body.data, text_header(headers, b"content-encoding"))
     return fold_body(protocol, decoded)

@@ -5,14 +5,17 @@ Pure. Every captured character goes through `escape`, so that nothing recorded c
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any
 
+from collectors.event import Event
 from collectors.outcome import Outcome
-from collectors.protocol import LlmProtocol
+from collectors.protocol import SESSIONS, LlmProtocol
 from store.masks import credentials, mask_all, mask_header, mask_path
 from store.record import Headers, Record, RecordMeta, State
 from tui.document.content import base64_lines, read
-from tui.document.turn import WARM_UP, request_bytes, warms_up
+from tui.document.response import CLIENT, CUT_SESSION, SERVER, UNLABELED
+from tui.document.turn import WARM_UP, is_session, request_bytes, warms_up
 from tui.format import age, badge, duration, exact_time, failure, size_column, tokens_column
 from tui.record_json import events_of, masked_bytes, outcome_of
 from tui.safe_text import escape, escape_lines, fit
@@ -21,6 +24,9 @@ TRUNCATED = "Stream truncated — terminal frame missing. Showing best-effort ac
 IN_FLIGHT = "In flight: the answer so far."
 NOTHING = "No data could be reconstructed from the captured events."
 NO_BODY = "No response body was produced."
+
+SAID = 160
+"""Columns of a message's line; `--json` has it whole."""
 
 
 def row_text(
@@ -85,9 +91,27 @@ def record_lines(
         yield from _body_lines(record.response_body.data, response.headers, "response", secrets)
     else:
         yield f"{len(events)} events"
+        if is_session(record):
+            yield from _said_lines(events, secrets)
+            yield ""
         if _in_flight(meta):
             yield IN_FLIGHT
         yield from _outcome_lines(outcome_of(record, events, protocol), secrets, meta)
+
+
+def _said_lines(events: Iterable[Event], secrets: tuple[str, ...]) -> Iterator[str]:
+    """What either side of a session said, a line each and cut; runs of one kind are one line, since
+    audio comes in thousands of pieces."""
+    for (from_client, name), run in groupby(events, lambda one: (one.from_client, one.name)):
+        said = list(run)
+        sign = CLIENT if from_client else SERVER
+        if len(said) > 1 and name is not None:
+            yield escape(f"+{said[0].at_ms:,}ms {sign} {name}  {len(said)} messages")
+            continue
+        for one in said:
+            text = mask_all(one.data, secrets)
+            line = escape(f"+{one.at_ms:,}ms {sign} {name or UNLABELED}  {text}")
+            yield fit(line, SAID).rstrip()
 
 
 def _in_flight(meta: RecordMeta) -> bool:
@@ -127,7 +151,7 @@ def _outcome_lines(
     if outcome.error is not None:
         yield f"Stream error: {escape(mask_all(outcome.error, secrets))}"
     elif outcome.truncated and not _in_flight(meta):
-        yield TRUNCATED
+        yield CUT_SESSION if meta.protocol in SESSIONS else TRUNCATED
     for warning in outcome.warnings:
         yield f"warning: {escape(mask_all(warning, secrets))}"
     if outcome.result is None:

@@ -122,6 +122,10 @@ class FakeLive(LiveRecord):
         )
 
     @property
+    def request_chunks(self) -> Sequence[tuple[int, bytes]]:
+        return list(self.record.request_body.chunks())
+
+    @property
     def response_chunks(self) -> Sequence[tuple[int, bytes]]:
         return self.chunks[: self.taken]
 

@@ -156,6 +156,30 @@ def _gemini(result: dict[str, Any]) -> Iterator[Part]:
                 yield _json(part)
 
 
+def _realtime(result: dict[str, Any]) -> Iterator[Part]:
+    for heard, field in (("heard", "input_transcript"), ("said", "output_transcript")):
+        if text := get_str(result, field):
+            yield Part("note", heard)
+            yield Part("text", text)
+    for item in dicts(result, "conversation"):
+        kind = item.get("type")
+        if kind == "message":
+            yield Part("note", get_str(item, "role") or "?")
+            for part in dicts(item, "content"):
+                text = get_str(part, "transcript") or get_str(part, "text")
+                if text is not None:
+                    yield Part("text", text)
+                elif (sound := part.get("audio_bytes")) or "audio" in str(part.get("type")):
+                    length = f", {size(sound)}" if isinstance(sound, int) and sound else ""
+                    yield Part("note", f"audio{length}, no transcript")
+                else:
+                    yield _json(part)
+        elif kind in ("function_call", "mcp_call"):
+            yield Part("tool", _arguments(item.get("arguments")), get_str(item, "name") or "?")
+        else:
+            yield _json(item, str(kind))
+
+
 def _completions(result: dict[str, Any]) -> Iterator[Part]:
     for choice in dicts(result, "choices"):
         if text := get_str(choice, "text"):
@@ -168,6 +192,7 @@ _READERS: dict[LlmProtocol, Callable[[dict[str, Any]], Iterator[Part]]] = {
     LlmProtocol.CHAT: _chat,
     LlmProtocol.GEMINI: _gemini,
     LlmProtocol.COMPLETIONS: _completions,
+    LlmProtocol.REALTIME: _realtime,
 }
 """Protocols whose answers are messages; the rest is JSON."""
 
@@ -235,6 +260,8 @@ def stop_reason(protocol: LlmProtocol | None, result: dict[str, Any]) -> str:
             get_str(result, "status") or ""
         )
     field, inside = ("choices", "finish_reason")
+    if protocol is LlmProtocol.REALTIME:
+        field, inside = ("responses", "status")
     if protocol is LlmProtocol.GEMINI:
         field, inside = ("candidates", "finishReason")
     found = [get_str(one, inside) or "" for one in dicts(result, field)]

@@ -26,7 +26,7 @@ from tui.document.names import (
     TEXT,
 )
 from tui.document.response import Stream, banner, dim
-from tui.document.turn import WARM_UP, request_bytes, response_bytes, warms_up
+from tui.document.turn import WARM_UP, is_session, request_bytes, response_bytes, warms_up
 from tui.safe_text import escape, escape_lines
 
 LARGE = 256 * 1024
@@ -50,6 +50,8 @@ class RecordDocument:
         self.response_headers: HeaderBlock | None = None
         self.stream: Stream | None = None
         self._taken = 0
+        """Chunks of the response, and of a session's client, that are in the stream."""
+        self._heard = 0
         self._unmasked: set[int] = set()
         self._blocks: dict[tuple[int, str, bool], list[Block]] = {}
         self._contents: dict[int, Content] = {
@@ -89,11 +91,21 @@ class RecordDocument:
         assert record.response is not None  # noqa: S101
         where = f"{self.meta.method} {masks.mask_path(self.meta.path)}"
         protocol = response.protocol_of(self.meta)
+        session = is_session(record)
         self.stream = Stream(
-            protocol, record.response.headers, where, status=record.response.status
+            protocol,
+            record.response.headers,
+            where,
+            status=record.response.status,
+            session=session,
         )
-        self.stream.feed(record.response_body.chunks())
+        server = record.response_body.chunks()
+        if session:
+            self.stream.converse(record.request_body.chunks(), list(server))
+        else:
+            self.stream.feed(server)
         self._taken = len(record.response_body.arrivals)
+        self._heard = len(record.request_body.arrivals)
         if not self.live:
             self.stream.close()
 
@@ -103,11 +115,22 @@ class RecordDocument:
 
     # -- while in flight -------------------------------------------------------------------
 
-    def grow(self, chunks: Sequence[tuple[int, bytes]]) -> bool:
-        """Take in the chunks of a stream in flight (all of them, from the first); True if it grew."""
-        if self.stream is None or len(chunks) <= self._taken:
+    def grow(
+        self, chunks: Sequence[tuple[int, bytes]], client: Sequence[tuple[int, bytes]] = ()
+    ) -> bool:
+        """Take in the chunks of a stream in flight (all of them, from the first), of a session also
+        the client's; True if it grew."""
+        if self.stream is None:
             return False
-        self.stream.feed(chunks[self._taken :])
+        if self.stream.session:
+            if len(chunks) <= self._taken and len(client) <= self._heard:
+                return False
+            self.stream.converse(client[self._heard :], chunks[self._taken :])
+            self._heard = len(client)
+        elif len(chunks) <= self._taken:
+            return False
+        else:
+            self.stream.feed(chunks[self._taken :])
         self._taken = len(chunks)
         # Made before the old ones are let go: the screen reads them from another thread.
         view = self.view[RESPONSE_BODY]
@@ -172,7 +195,8 @@ class RecordDocument:
                 return response.collected_json(self.stream, secrets)
             if view == EVENTS:
                 lead = [] if self.stream.folds else self._stream_banners()
-                return [*lead, *response.event_blocks(self.stream.events, secrets)]
+                both = self.stream.session
+                return [*lead, *response.event_blocks(self.stream.events, secrets, both=both)]
             return response.raw_blocks(response_bytes(self.record), secrets)
         content = self._contents.get(number)
         if content is None:

@@ -14,6 +14,7 @@ from collectors.json_view import INVALID, parse
 from collectors.outcome import Outcome
 from collectors.protocol import LlmProtocol
 from collectors.registry import new_collector
+from collectors.websocket import session_events
 from store.masks import mask_all
 from store.record import Headers, RecordMeta, header
 from tui.document import answer, json_text
@@ -21,9 +22,12 @@ from tui.document.lines import Block, Line, Span, SpanBlock, TextBlock, plain
 from tui.safe_text import escape, escape_lines
 
 TRUNCATED = "Stream truncated — terminal frame missing. Showing best-effort accumulated state."
+CUT_SESSION = "A response was not whole when the session ended. Showing what there is of it."
 NOTHING = "No data could be reconstructed from the captured events."
 NO_BODY = "No response body was produced."
 UNLABELED = "(unlabeled)"
+CLIENT, SERVER = "↑", "↓"
+"""Who said it, in the list's signs for request and response."""
 
 
 def protocol_of(meta: RecordMeta) -> LlmProtocol | None:
@@ -56,8 +60,10 @@ class Stream:
         where: str = "",
         *,
         status: int | None = None,
+        session: bool = False,
     ) -> None:
-        """`where` is the method and path, for saying that nothing folds them."""
+        """`where` is the method and path, for saying that nothing folds them; of a session the
+        client's messages are events too."""
         kind, encoding = header(headers, b"content-type"), header(headers, b"content-encoding")
         self._reader = EventReader(
             kind.decode("latin-1") if kind else None,
@@ -65,6 +71,7 @@ class Stream:
             status=status,
         )
         self.protocol = protocol
+        self.session = session
         self._where = where
         self._collector: Collector | None = new_collector(protocol) if protocol else None
         self.events: list[Event] = []
@@ -84,6 +91,13 @@ class Stream:
             self.size += len(data)
             self._take(self._reader.feed(at_ms, data))
 
+    def converse(
+        self, client: Iterable[tuple[int, bytes]], server: Sequence[tuple[int, bytes]]
+    ) -> None:
+        """Take in what either side of a session said, by the time it did."""
+        self.size += sum(len(data) for _, data in server)
+        self._take(session_events(client, server))
+
     def close(self) -> None:
         """The stream is over."""
         self._take(self._reader.close())
@@ -100,7 +114,8 @@ class Stream:
             return
         try:
             for event in events:
-                self._collector.feed(event)
+                if not event.from_client:
+                    self._collector.feed(event)
         except (
             Exception
         ) as error:  # a collector promises not to raise; the screen must not die of it
@@ -126,7 +141,7 @@ class Stream:
         elif outcome.error is not None:
             found.append(banner(f"Stream error: {outcome.error}"))
         elif outcome.truncated and not live:
-            found.append(banner(TRUNCATED, "banner-warning"))
+            found.append(banner(CUT_SESSION if self.session else TRUNCATED, "banner-warning"))
         if self._collector is not None and outcome.result is None and not live:
             found.append(dim(NOTHING))
         return found
@@ -141,7 +156,7 @@ def collected(stream: Stream, secrets: tuple[str, ...], *, live: bool = False) -
     outcome = stream.outcome()
     made = stream.banners(outcome, live=live)
     if not stream.folds:
-        return [*made, *event_blocks(stream.events, secrets)]
+        return [*made, *event_blocks(stream.events, secrets, both=stream.session)]
     if outcome.result is not None:
         made += answer.blocks(answer.parts(stream.protocol, outcome.result), secrets)
     if not live:
@@ -158,13 +173,18 @@ def collected_json(stream: Stream, secrets: tuple[str, ...]) -> list[Block]:
     return [*made, *stream.remarks(outcome)]
 
 
-def event_blocks(events: Sequence[Event], secrets: tuple[str, ...] = ()) -> list[Block]:
-    """Each event: when, its name, its data as JSON or as it came."""
+def event_blocks(
+    events: Sequence[Event], secrets: tuple[str, ...] = (), *, both: bool = False
+) -> list[Block]:
+    """Each event: when, its name, its data as JSON or as it came; where there are those of both
+    sides, whose it is."""
     lines: list[str] = []
     headings: dict[int, tuple[Span, ...]] = {}
     for event in events:
         when = f"+{event.at_ms:,}ms"
         name = escape(event.name) if event.name is not None else UNLABELED
+        if both:
+            name = f"{CLIENT if event.from_client else SERVER} {name}"
         column = max(10, len(when) + 2)
         tone = "label" if event.name is not None else "dim"
         headings[len(lines)] = (
@@ -197,7 +217,9 @@ def sse_text(events: Iterable[Event]) -> str:
     """The events as SSE: what is copied from their view."""
     frames = []
     for event in events:
-        lines = [] if event.name is None else [f"event: {event.name}"]
+        lines = [": the client's"] if event.from_client else []
+        if event.name is not None:
+            lines.append(f"event: {event.name}")
         lines += [f"data: {line}" for line in event.data.split("\n")]
         frames.append("\n".join(lines) + "\n")
     return "\n".join(frames)

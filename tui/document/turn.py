@@ -1,6 +1,7 @@
-"""What a turn on a WebSocket needs to be read: its messages a line each, and whether it only warms up. Pure."""
+"""What a record of a WebSocket's messages needs to be read: a line each; whether a turn only warms
+up, or the record is a whole session. Pure."""
 
-from collectors.protocol import SWITCHING_PROTOCOLS, asks_for_websocket
+from collectors.protocol import SESSIONS, SWITCHING_PROTOCOLS, asks_for_websocket
 from collectors.websocket import is_warm_up, joined
 from store.record import Body, Record
 
@@ -11,6 +12,12 @@ WARM_UP = "warm-up"
 def is_turn(record: Record) -> bool:
     """Whether the record is one of a WebSocket's; known before there is an answer."""
     return asks_for_websocket(record.request.headers)
+
+
+def is_session(record: Record) -> bool:
+    """Whether it is a session on a WebSocket, whose events are both sides' messages."""
+    answered = record.response is not None and record.response.status == SWITCHING_PROTOCOLS
+    return answered and record.meta.protocol in SESSIONS
 
 
 def request_bytes(record: Record) -> bytes:
