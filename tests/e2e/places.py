@@ -16,13 +16,18 @@ PLACES: dict[str, str] = {
     "recorder.detect": NONE,
     "recorder.path_of": NONE,
     "recorder.credentials": LOST,
+    "Admission.begin": LOST,
     "HashedKeys.match": LOST,
     "recorder.request_head": LOST,
     "LocalWriter.begin": LOST,
     "Tap.__init__": CUT,
     "Exchange.__init__": CUT,
     "tap.monotonic_ns": CUT,
+    "Meter.__init__": CUT,
+    "Meter.add": CUT,
+    "Meter.passed": CUT,
     "Exchange.now": CUT,
+    "Exchange.wire": CUT,
     "recorder.response_head": CUT,
     "Recorder._head": CUT,
     "Recorder._end": CUT,
@@ -33,6 +38,25 @@ PLACES: dict[str, str] = {
     "LocalRecording.response_chunk+Complaints.say": CUT,
     "LocalRecording.end": OPEN,
 }
+
+RING_PLACES = (
+    "admission.client_of",
+    "admission.fingerprint",
+    "LocalWriter.unmatched",
+    "LocalWriter.new_id",
+    "Ring.hold",
+    "Ring.grow",
+    "Ring.end",
+    "Held.__init__",
+    "Held.request_chunk",
+    "Held.response_head",
+    "Held.response_chunk",
+    "Held.end",
+    "Keeping.poll",
+    "Keeping.step",
+    "LocalWriter.asks",
+)
+"""What runs for a call of no key that is on, where there is a ring: it passes, and is no loss."""
 
 HOOKS = (
     "Recorder.requestheaders",

@@ -13,13 +13,28 @@ from mitmproxy import http
 
 addons: list[Any] = runpy.run_path(str(Path(__file__).parents[2] / "addon" / "main.py"))["addons"]
 
-from addon import complaints, exchange, recorder, tap  # noqa: E402 - found by main.py
+from addon import (  # noqa: E402 - found by main.py
+    admission,
+    complaints,
+    exchange,
+    keeping,
+    meter,
+    recorder,
+    ring,
+    tap,
+)
 from store import handover, keys, writer  # noqa: E402
-from tests.e2e.places import HOOKS, PLACES  # noqa: E402
+from tests.e2e.places import HOOKS, PLACES, RING_PLACES  # noqa: E402
 
 complaints.EVERY_S = 0.0
 
 _OWNERS: dict[str, Any] = {
+    "admission": admission,
+    "Admission": admission.Admission,
+    "Keeping": keeping.Keeping,
+    "Meter": meter.Meter,
+    "Ring": ring.Ring,
+    "Held": ring.Held,
     "recorder": recorder,
     "Recorder": recorder.Recorder,
     "Exchange": exchange.Exchange,
@@ -51,7 +66,7 @@ def _raising(place: str, inner: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-for _place in {place for each in (*PLACES, *HOOKS) for place in each.split("+")}:
+for _place in {place for each in (*PLACES, *HOOKS, *RING_PLACES) for place in each.split("+")}:
     _owner, _, _name = _place.partition(".")
     setattr(_OWNERS[_owner], _name, _raising(_place, getattr(_OWNERS[_owner], _name)))
 

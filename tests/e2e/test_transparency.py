@@ -19,6 +19,7 @@ from store.record import Record, Transport, Verdict
 from tests.e2e.harness import (
     DEADLINE_S,
     KEY,
+    UNKNOWN_KEY,
     Call,
     Client,
     Proxy,
@@ -32,7 +33,7 @@ from tests.e2e.harness import (
     wait_for,
 )
 from tests.e2e.moves_http1 import ASKED, FIRST, LAST, STREAM
-from tests.e2e.places import CUT, HOOKS, LOST, OPEN, PLACES
+from tests.e2e.places import CUT, HOOKS, LOST, NONE, OPEN, PLACES, RING_PLACES
 
 HOST = "api.anthropic.com"
 RAISING = Path(__file__).with_name("raising.py")
@@ -245,7 +246,7 @@ def raising(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, U
             store,
             folder / "confdir",
             upstream,
-            ["--set", "flowtap_stream_requests=yes"],
+            ["--set", "flowtap_stream_requests=yes", "--set", "flowtap_ring=1m"],
             script=RAISING,
         ) as proxy,
     ):
@@ -312,13 +313,17 @@ def lost(proxy: Proxy) -> int:
         reader.close()
 
 
-def call(proxy: Proxy, upstream: Upstream, path: str) -> None:
+def asked(path: str, key: str = KEY) -> bytes:
+    """A whole request."""
+    lines = (f"POST {path} HTTP/1.1", f"Host: {HOST}", f"X-Api-Key: {key}")
+    return "\r\n".join([*lines, f"Content-Length: {len(ASKED)}", "", ""]).encode() + ASKED
+
+
+def call(proxy: Proxy, upstream: Upstream, path: str, key: str = KEY) -> None:
     """One whole stream, which must be the upstream's at the client, and the client's upstream."""
     upstream.script = sse(FIRST, LAST)
     with Client(proxy, HOST) as client:
-        lines = (f"POST {path} HTTP/1.1", f"Host: {HOST}", f"X-Api-Key: {KEY}")
-        head = "\r\n".join([*lines, f"Content-Length: {len(ASKED)}", "", ""])
-        client.send(head.encode() + ASKED)
+        client.send(asked(path, key))
         got = client.read_until(b"\r\n0\r\n\r\n")
     assert STREAM == body_of(got)
     assert ASKED == upstream.calls[-1].body
@@ -381,6 +386,17 @@ def test_a_hook_without_its_guard(raising: tuple[Proxy, Upstream], hook: str) ->
         assert "Addon error" in proxy.log
 
 
+@pytest.mark.check(2, 43, 45)
+@pytest.mark.parametrize("place", RING_PLACES)
+def test_a_bug_with_a_call_of_no_key(raising: tuple[Proxy, Upstream], place: str) -> None:
+    """It passes as ever, nothing of it is stored, and no record is lost by it."""
+    proxy, upstream = raising
+    case = f"ring-{next(_case)}"
+    call(proxy, upstream, path_of_case(case, place), UNKNOWN_KEY)
+    assert [] == fenced(proxy, upstream, case)
+    wait_for(lambda: lost(proxy) == len(_made_lost), "no loss of that")
+
+
 def test_what_stayed_open_is_ended_by_the_store(raising: tuple[Proxy, Upstream]) -> None:
     """At the latest when the proxy stops. The last test of the raising proxy."""
     proxy, _ = raising
@@ -388,3 +404,48 @@ def test_what_stayed_open_is_ended_by_the_store(raising: tuple[Proxy, Upstream])
     everything = records(proxy.store, "case=place-")
     assert everything
     assert all(record.meta.transport is not None for record in everything)
+
+
+@pytest.fixture(scope="module")
+def required(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, Upstream]]:
+    """The raising proxy, where a call that cannot be recorded must not pass."""
+    folder = tmp_path_factory.mktemp("required")
+    store = new_store(folder / "store")
+    args = ["--set", "flowtap_stream_requests=yes", "--set", "flowtap_required=true"]
+    with (
+        Upstream(sse()) as upstream,
+        Proxy(store, folder / "confdir", upstream, args, script=RAISING) as proxy,
+    ):
+        yield proxy, upstream
+
+
+@pytest.mark.check(43)
+@pytest.mark.parametrize("place", [place for place, end in PLACES.items() if end != NONE])
+def test_a_bug_where_recording_is_required(required: tuple[Proxy, Upstream], place: str) -> None:
+    """What raises before anything went upstream has the call refused; later, it is cut as ever."""
+    proxy, upstream = required
+    case = f"required-{next(_case)}"
+    path = path_of_case(case, place)
+    calls = len(upstream.calls)
+    upstream.script = sse(FIRST, LAST)
+    with Client(proxy, HOST) as client:
+        client.send(asked(path))
+        got = client.read_until(b"\r\n\r\n")
+        begun = place in BEFORE_THE_HEAD
+        if PLACES[place] == LOST or begun:
+            got = client.read_until(b'"}}')
+            assert got.startswith(b"HTTP/1.1 503 ")
+            assert b"ZeroDivisionError" in body_of(got)
+            assert calls == len(upstream.calls)
+        else:
+            assert STREAM == body_of(client.read_until(b"\r\n0\r\n\r\n"))
+    found = fenced(proxy, upstream, case)
+    assert (PLACES[place] != LOST) is bool(found)
+    if begun:
+        (record,) = found
+        assert record.meta.error == "Recording failed (ZeroDivisionError); the call was refused."
+        assert (b"", None) == (record.request_body.data, record.response)
+
+
+BEFORE_THE_HEAD = ("Tap.__init__", "Exchange.__init__", "Meter.__init__")
+"""Where a record had begun and nothing had gone upstream."""
