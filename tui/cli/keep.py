@@ -7,7 +7,6 @@ import click
 from store.errors import BadInput
 from store.key_input import checked_name
 from store.location import open_reader, open_store
-from store.record import Kept, KeyKind
 from store.retention import parse_retention
 from tui.cli.callers import fingerprint_of
 from tui.cli.common import json_line, store_option
@@ -71,19 +70,13 @@ def keep(
     reader = open_reader(store)
     try:
         fingerprint = None if caller is None else fingerprint_of(reader.seen(), caller)
-        key = next((key for key in reader.keys() if key.name == name), None)
-        if key is not None and key.kind is not KeyKind.KEPT:
-            raise BadInput(f"The key {name!r} has traffic of its own; name another with --as.")
-        running = any(proxy.alive for proxy in reader.proxies())
     finally:
         reader.close()
-    kept = Kept(records=0, answered=0, without_ring=0, silent=0)
-    if running:
-        opened = open_store(store)
-        try:
-            kept = opened.keep(name, since_ms, retention_s, fingerprint)
-        finally:
-            opened.close()
+    opened = open_store(store)
+    try:
+        kept = opened.keep(name, since_ms, retention_s, fingerprint)
+    finally:
+        opened.close()
     keeps_s = _retention_of(store, name)
     if as_json:
         click.echo(

@@ -1,11 +1,13 @@
 """`flowtap proxy` and `flowtap run`: the proxy alone, and a command whose traffic goes through it."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,9 +15,9 @@ import click
 from store.errors import BadInput
 from store.key_input import checked_name, checked_secret
 from store.location import open_store, store_path
-from store.record import Key
+from store.record import Key, KeyKind
 from store.retention import format_retention, parse_retention
-from tui.cli.common import store_option
+from tui.cli.common import json_line, store_option
 from tui.cli.keys import known_keys, read_secret
 from tui.client_env import ca_certificate, client_environment, write_bundle
 from tui.proxy_process import ProxyProcess, client_address, running_proxy
@@ -67,10 +69,18 @@ def proxy(store: str | None, arguments: tuple[str, ...]) -> None:
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="Where a new proxy listens.")
 @click.option("--confdir", default="~/.mitmproxy", show_default=True, help="mitmproxy's folder.")
+@click.option(
+    "--print-env",
+    is_flag=True,
+    help="Run nothing; print the variables, as a shell's exports, for the proxy that runs.",
+)
+@click.option("--json", "as_json", is_flag=True, help="With --print-env: one JSON object.")
 @store_option
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] CMD…")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[--] CMD…")
 def run(
     command: tuple[str, ...],
+    print_env: bool,
+    as_json: bool,
     key_name: str | None,
     retention: str | None,
     variable: str | None,
@@ -83,14 +93,29 @@ def run(
     A proxy is started if none is running, and stopped after CMD. With --key NAME --retention
     24h the key is opted in first; a new key's secret is taken from the environment (the
     variable the client itself reads, or --env VAR).
+
+    For what is started in another way, an editor or a service, instead of CMD:
+
+    \b
+    eval "$(flowtap run --print-env)"
     """
     seconds = None if retention is None else parse_retention(retention)
     if seconds is not None and key_name is None:
         raise BadInput("--retention goes with --key NAME.")
+
+    def opting_in() -> bool:
+        return key_name is not None and _opt_in(store, key_name, seconds, variable)
+
+    if print_env:
+        return _print_environment(store, command, confdir, as_json, opting_in)
+    if as_json:
+        raise BadInput("--json goes with --print-env.")
+    if not command:
+        raise click.MissingParameter(param_hint="'[--] CMD…'", param_type="argument")
     executable = shutil.which(command[0])
     if executable is None:
         raise BadInput(f"No command {command[0]}.")
-    changed = key_name is not None and _opt_in(store, key_name, seconds, variable)
+    changed = opting_in()
     root = store_path(store)
     found = running_proxy(root)
     if found is not None:
@@ -101,6 +126,38 @@ def run(
     arguments = ["-q", "--set", f"confdir={confdir}"]
     with ProxyProcess(root, port=port, arguments=arguments) as started:
         return _run(executable, command, started.address, confdir, root)
+
+
+def _print_environment(
+    store: str | None,
+    command: tuple[str, ...],
+    confdir: str,
+    as_json: bool,
+    opting_in: Callable[[], bool],
+) -> int:
+    """The variables for clients that are started in another way, of the proxy that runs.
+
+    One of our own would be gone when they start, so none is started.
+    """
+    if command:
+        raise BadInput("--print-env runs no command.")
+    root = store_path(store)
+    found = running_proxy(root)
+    if found is None:
+        raise BadInput("No proxy is running; start one with: flowtap proxy")
+    certificate = ca_certificate(confdir)
+    if opting_in():
+        # As before a command: what is started next must not be faster than the news of its key.
+        time.sleep(KEY_NEWS_S)
+    environment = client_environment(
+        client_address(found), certificate, write_bundle(root, certificate)
+    )
+    if as_json:
+        click.echo(json_line(environment))
+    else:
+        for name, value in environment.items():
+            click.echo(f"export {name}={shlex.quote(value)}")
+    return 0
 
 
 def _run(executable: str, command: tuple[str, ...], address: str, confdir: str, root: Path) -> int:
@@ -132,6 +189,8 @@ def _opt_in(store: str | None, name: str, seconds: int | None, variable: str | N
         checked_name(name)
         found = read_secret(variable) if variable else _secret_of_environment()
         secret = checked_secret(found)
+    elif key.kind is KeyKind.KEPT:
+        raise BadInput(f"Key {name!r} holds what was kept; no traffic is recorded under it.")
     elif seconds is None:
         if key.retention_s is None:
             raise BadInput(f"Key {name!r} is off: give it a --retention, like 24h.")

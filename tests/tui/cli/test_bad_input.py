@@ -63,6 +63,9 @@ ROWS: list[tuple[str, str]] = [
     ("keys remove", "Missing argument 'NAME…'"),
     ("fold", "Missing argument 'FILE…'"),
     ("run", "Missing argument '[--] CMD…'"),
+    ("run --print-env", "No proxy is running"),
+    ("run --print-env true", "--print-env runs no command"),
+    ("run --json true", "--json goes with --print-env"),
     ("ls --limit", "requires an argument"),
     # limits, cursors, ids
     ("ls --limit abc", "--limit takes a whole number from 1 to 200, got 'abc'"),
@@ -134,7 +137,7 @@ ROWS: list[tuple[str, str]] = [
     ("keep --retention soon", "or a value like"),
     ("keep --retention 0", "from 1 second to 10 years"),
     ("keep --as \x1b[31m", "printable"),
-    ("keep --as work", "'work' has traffic of its own"),
+    ("keep --as work", "'work' records traffic of its own"),
     ("keep --seen nobody", "No unmatched call had that fingerprint"),
     ("keep everything", "unexpected extra argument"),
     # retentions

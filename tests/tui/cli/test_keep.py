@@ -1,6 +1,8 @@
 """`flowtap keep`: how many exchanges were kept, or exactly why none, and what it asked for."""
 
 import json
+import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from store.contract import Writer
 from store.local import LocalStore
 from store.location import open_reader, open_store
-from store.record import Kept, Key
+from store.record import Kept, Key, KeyKind
 from tests.e2e.harness import wait_for
 from tests.tui.cli.conftest import Flowtap
 from tests.tui.cli.stage import SECRET, listing
@@ -167,3 +169,56 @@ def test_a_proxy_without_a_ring(flowtap: Flowtap, root: Path, writer: Writer) ->
     ran = flowtap("keep", store=root)
     assert (1, "") == (ran.status, ran.out)
     assert "flowtap_ring=64m" in ran.err
+
+
+@pytest.fixture
+def ringing(root: Path, writer: Writer) -> Iterator[Writer]:
+    """As of a proxy with a ring, which keeps two exchanges whatever is asked."""
+    writer.counters.has_ring = True
+    stop = threading.Event()
+
+    def answer() -> None:
+        while not stop.wait(0.01):
+            for ask in writer.asks():
+                writer.answer(ask, 2)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+
+    def told() -> bool:
+        with sqlite3.connect(root / "index.db") as connection:
+            rows = connection.execute("SELECT has_ring FROM proxies").fetchall()
+        connection.close()
+        return rows == [(1,)]
+
+    try:
+        wait_for(told, "the ring in the store")
+        yield writer
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_asked_for_real(flowtap: Flowtap, root: Path, ringing: Writer) -> None:
+    """The key is made; asked again with less it keeps as long as before, and says so."""
+    ran = flowtap("keep", "--retention", "7d", store=root)
+    assert (0, "2 exchanges kept as kept, for 7d\n") == (ran.status, ran.out)
+    key = keys(root)["kept"]
+    assert (KeyKind.KEPT, 604_800) == (key.kind, key.retention_s)
+    ran = flowtap("keep", store=root)
+    assert (0, "2 exchanges kept as kept, for 7d\n") == (ran.status, ran.out)
+    assert 604_800 == json.loads(flowtap("keep", "--json", store=root).out)["retention_s"]
+    assert "kept  kept from memory  7d" in flowtap("keys", "list", store=root).lines
+    as_json = [json.loads(line) for line in flowtap("keys", "list", "--json", store=root).lines]
+    assert [("kept", None)] == [(k["kind"], k["rule"]) for k in as_json if k["name"] == "kept"]
+
+
+def test_no_command_is_run_under_what_was_kept(
+    flowtap: Flowtap, root: Path, ringing: Writer
+) -> None:
+    """It would be recorded nowhere."""
+    assert 0 == flowtap("keep", store=root).status
+    for options in ((), ("--retention", "7d")):
+        ran = flowtap("run", "--key", "kept", *options, "true", store=root)
+        assert (2, "", 1) == (ran.status, ran.out, ran.err.count("\n"))
+        assert "'kept' holds what was kept" in ran.err

@@ -5,6 +5,7 @@ One proxy runs for most of these tests, as if started by hand; the last ones sta
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from store.location import open_reader, open_store
 from store.record import Key
@@ -21,9 +23,15 @@ from tests.e2e.harness import done, on_disk
 from tests.e2e.upstream import Upstream, sse
 from tests.tui.cli.conftest import Flowtap
 from tests.tui.cli.stage import SECRET, message
+from tests.tui.cli.test_json_page import section
 from tui.cli.proxy import SECRET_VARIABLES
 from tui.client_env import BUNDLE, CA_FILE, client_environment
 from tui.proxy_process import ProxyProcess, running_proxy
+
+CERTIFICATES = (
+    *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    *("NODE_EXTRA_CA_CERTS", "CODEX_CA_CERTIFICATE"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ def proxy(ground: Ground) -> Iterator[ProxyProcess]:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*SECRET_VARIABLES, "NO_PROXY", "no_proxy", "SSL_CERT_FILE"):
+    for name in (*SECRET_VARIABLES, "NO_PROXY", "no_proxy", *CERTIFICATES):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -106,6 +114,70 @@ def test_the_environment(
     theirs = {"LC_CTYPE", "PYTHONPATH", *wanted}
     assert dict(os.environ).keys() - theirs == found.keys() - theirs
     assert certificate.read_bytes().strip() in bundle.read_bytes()
+
+
+def test_print_env(flowtap: Flowtap, ground: Ground, proxy: ProxyProcess, tmp_path: Path) -> None:
+    """For a shell to eval, and as JSON: what `run` would set, of the proxy that runs; nothing is run."""
+    confdir = tmp_path / "the user's $HOME"
+    confdir.mkdir()
+    shutil.copy(ground.confdir / CA_FILE, confdir)
+    options = ("run", "--confdir", str(confdir), "--print-env")
+    wanted = client_environment(proxy.address, confdir / CA_FILE, ground.store / BUNDLE)
+    as_json = flowtap(*options, "--json", store=ground.store)
+    assert (0, "", 1) == (as_json.status, as_json.err, len(as_json.lines))
+    assert wanted == json.loads(as_json.out)
+    assert set(section("Client environment")) == set(wanted)
+    exports = flowtap(*options, store=ground.store)
+    assert (0, "", len(wanted)) == (exports.status, exports.err, len(exports.lines))
+    code = "import json, os; print(json.dumps(dict(os.environ)))"
+    script = f"set -eu; {exports.out}; exec {sys.executable} -c '{code}'"
+    found = subprocess.run(["sh", "-c", script], capture_output=True, check=True)  # noqa: S603, S607
+    assert wanted.items() <= json.loads(found.stdout).items()
+
+
+def test_print_env_opts_a_key_in(
+    flowtap: Flowtap, ground: Ground, proxy: ProxyProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before a command."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-test-0000-print-env-1")
+    options = ["--key", "shell", "--retention", "2h", "--confdir", str(ground.confdir)]
+    ran = flowtap("run", *options, "--print-env", store=ground.store)
+    assert 0 == ran.status
+    assert "export HTTPS_PROXY=" in ran.out
+    assert 7200 == keys(ground.store)["shell"].retention_s
+
+
+def test_print_env_without_a_proxy(
+    flowtap: Flowtap, ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of its own would be gone at once: it says how to start one, and no key is made."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
+    options = ["--key", "shell", "--retention", "2h", "--confdir", str(ground.confdir)]
+    ran = flowtap("run", *options, "--print-env", store=tmp_path / "store")
+    assert (2, "", 1) == (ran.status, ran.out, ran.err.count("\n"))
+    assert "flowtap proxy" in ran.err
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_run_within_a_run_keeps_the_users_roots(
+    flowtap: Flowtap,
+    ground: Ground,
+    proxy: ProxyProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The inner command trusts what the user trusts, and the proxy; once each."""
+    company = trustme.CA(organization_name="company").cert_pem.bytes()
+    (tmp_path / "company.pem").write_bytes(company)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "company.pem"))
+    out = tmp_path / "bundle.pem"
+    code = f"import os, shutil; shutil.copy(os.environ['SSL_CERT_FILE'], {str(out)!r})"
+    inner = [sys.executable, "-m", "tui", "run", "--confdir", str(ground.confdir), *python(code)]
+    ran = flowtap("run", "--confdir", str(ground.confdir), "--", *inner, store=ground.store)
+    assert (0, "") == (ran.status, ran.err)
+    trusted = out.read_bytes()
+    for certificate in (company, (ground.confdir / CA_FILE).read_bytes()):
+        assert 1 == trusted.count(certificate.strip())
 
 
 def test_arguments_reach_the_command_untouched(

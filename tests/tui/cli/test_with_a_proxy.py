@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from store.location import open_reader
-from store.record import Record
+from store.record import ProxyStatus, Record
 from tests.e2e.harness import (
     KEY,
     OFF_KEY,
@@ -153,13 +153,18 @@ def test_a_killed_proxy_cannot_tell(flowtap: Flowtap, tmp_path: Path) -> None:
 RING = ("--set", "flowtap_ring=4m")
 
 
-def held(proxy: Proxy) -> int:
-    """Exchanges in its ring, as it tells."""
+def told(proxy: Proxy) -> list[ProxyStatus]:
+    """What it tells of itself, from half a second after it says in its log that it records."""
     reader = open_reader(str(proxy.store))
     try:
-        return sum(status.ring_exchanges for status in reader.proxies() if status.alive)
+        return [status for status in reader.proxies() if status.alive]
     finally:
         reader.close()
+
+
+def held(proxy: Proxy) -> int:
+    """Exchanges in its ring."""
+    return sum(status.ring_exchanges for status in told(proxy))
 
 
 def call(proxy: Proxy, key: str, body: bytes) -> bytes:
@@ -175,6 +180,7 @@ def test_keep_after_the_fact(flowtap: Flowtap, tmp_path: Path) -> None:
         got.answer(b"canary-answer to " + got.read_body())
 
     with running(tmp_path, script, RING) as (proxy, _):
+        wait_for(lambda: told(proxy), "the proxy to be known")
         nothing = flowtap("keep", store=proxy.store)
         assert (0, "") == (nothing.status, nothing.err)
         assert "Nothing to keep" in nothing.out
@@ -221,7 +227,7 @@ def test_a_proxy_without_a_ring(flowtap: Flowtap, tmp_path: Path) -> None:
         got.answer(got.read_body())
 
     with running(tmp_path, script) as (proxy, _):
-        call(proxy, UNKNOWN_KEY, b"one")
+        wait_for(lambda: told(proxy), "the proxy to be known")
         ran = flowtap("keep", store=proxy.store)
         assert (1, "") == (ran.status, ran.out)
         assert "--set flowtap_ring=64m" in ran.err
