@@ -66,9 +66,11 @@ class Stream:
         self.fields = fields
         self.body = b""
 
-    def start(self, status: int = 200, *, end: bool = False) -> None:
+    def start(
+        self, status: int = 200, *, end: bool = False, content_type: str = "text/event-stream"
+    ) -> None:
         """The head of an event stream; `end`: and nothing more."""
-        fields = [(":status", str(status)), ("content-type", "text/event-stream")]
+        fields = [(":status", str(status)), ("content-type", content_type)]
         with self._wire.sending():
             self._wire.h2.send_headers(self.id, fields, end_stream=end)
 
