@@ -15,7 +15,6 @@ from tui.client_env import (
     write_bundle,
 )
 
-
 CERTIFICATE_VARIABLES = (
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",

@@ -130,7 +130,7 @@ def test_print_env(flowtap: Flowtap, ground: Ground, proxy: ProxyProcess, tmp_pa
     exports = flowtap(*options, store=ground.store)
     assert (0, "", len(wanted)) == (exports.status, exports.err, len(exports.lines))
     code = "import json, os; print(json.dumps(dict(os.environ)))"
-    script = f"set -eu; {exports.out}; exec {sys.executable} -c '{code}'"
+    script = f"set -eu\n{exports.out}exec {sys.executable} -c '{code}'"
     found = subprocess.run(["sh", "-c", script], capture_output=True, check=True)  # noqa: S603, S607
     assert wanted.items() <= json.loads(found.stdout).items()
 
