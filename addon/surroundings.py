@@ -8,6 +8,7 @@ import signal
 
 from mitmproxy import ctx
 from mitmproxy.proxy import server
+from mitmproxy.proxy.mode_specs import ProxyMode, RegularMode, UpstreamMode
 
 from addon import settings
 
@@ -80,14 +81,28 @@ def timed_out(idle_s: float, transport_protocol: str = "tcp") -> str | None:
 
 
 def listening() -> list[str]:
-    """Where the proxy listens, `host:port` each; warns if that is everywhere."""
+    """Where the proxy listens: `host:port` of what is an HTTP proxy, `mode@host:port` of listeners in
+    other modes, in mitmproxy's own words; warns if any is everywhere."""
     proxyserver = ctx.master.addons.get("proxyserver")
     if proxyserver is None:
         return []
-    found = list(dict.fromkeys((str(a[0]), int(a[1])) for a in proxyserver.listen_addrs()))
-    if any(host in EVERYWHERE for host, _ in found):
+    found: dict[str, None] = {}
+    everywhere = False
+    for instance in proxyserver.servers:
+        mode = _said(instance.mode)
+        for host, port, *_ in instance.listen_addrs:
+            everywhere |= host in EVERYWHERE
+            found[f"{mode}[{host}]:{port}" if ":" in host else f"{mode}{host}:{port}"] = None
+    if everywhere:
         logger.warning(
             "flowtap: the proxy listens on all interfaces, whoever reaches this machine can "
             "use it; --listen-host 127.0.0.1 keeps it to yourself"
         )
-    return [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in found]
+    return list(found)
+
+
+def _said(mode: ProxyMode) -> str:
+    """What stands before the address of a listener in that mode."""
+    if isinstance(mode, (RegularMode, UpstreamMode)):
+        return ""
+    return f"{mode.type_name}:{mode.data}@" if mode.data else f"{mode.type_name}@"

@@ -18,6 +18,7 @@ from store.layout import Layout, make_folder
 from store.location import open_reader
 from store.reader import LocalReader
 from store.record import ProxyStatus
+from tui.listeners import http_proxy
 
 PORT = 8080
 """mitmproxy's own default."""
@@ -113,7 +114,7 @@ class ProxyProcess:
             with contextlib.suppress(StoreError), _reader(self._root) as reader:
                 for status in reader.proxies():
                     if status.pid == process.pid and status.alive:
-                        return client_address(status)
+                        return http_proxy(status.address) or status.address
             time.sleep(0.05)
         raise StoreUnavailable(f"The proxy does not answer; its log is {self.log}.")
 
@@ -163,11 +164,14 @@ def running_proxy(root: Path) -> ProxyStatus | None:
     return None
 
 
-def client_address(status: ProxyStatus) -> str:
-    """`host:port` to point a client at; a proxy on all interfaces is reached on loopback."""
-    first = status.address.partition(",")[0].strip()
-    host, _, port = first.rpartition(":")
-    return f"127.0.0.1:{port}" if host in ("", "*", "0.0.0.0", "[::]", "::") else first  # noqa: S104 - compared, not bound
+def client_address(root: Path) -> str | None:
+    """`host:port` to point a client at, of a living proxy that writes to this store; None where there
+    is none, or none that is an HTTP proxy."""
+    with contextlib.suppress(StoreError), _reader(root) as reader:
+        for status in reader.proxies():
+            if status.alive and (found := http_proxy(status.address)) is not None:
+                return found
+    return None
 
 
 @contextlib.contextmanager

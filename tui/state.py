@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from store.record import Key, ProxyStatus
 from tui.format import Tone, age, clock, plural
+from tui.listeners import client_variables
 from tui.safe_text import escape
 
 CA_FILE = "~/.mitmproxy/mitmproxy-ca-cert.pem"
@@ -159,12 +160,11 @@ def _traffic(view: View) -> list[Finding]:
 def client_lines(view: View) -> list[str]:
     """What to type in the client's shell so that it goes through the proxy."""
     proxy = alive(view.proxies)
-    address = (proxy.address if proxy else "").partition(",")[0].strip() or DEFAULT_ADDRESS
-    host, _, port = address.rpartition(":")
-    if host in ("", "0.0.0.0", "*", "::", "[::]"):  # noqa: S104
-        host = "127.0.0.1"
-    return [
-        f"export HTTPS_PROXY=http://{escape(host)}:{escape(port)}",
-        f"export NODE_EXTRA_CA_CERTS={CA_FILE}   # Node",
-        f"export SSL_CERT_FILE={CA_FILE}         # Python",
-    ]
+    found = client_variables((proxy.address if proxy else "") or DEFAULT_ADDRESS)
+    lines = [f"export {name}={escape(value)}" for name, value in found]
+    if any(name in ("HTTPS_PROXY", "ALL_PROXY") for name, _ in found):
+        lines += [
+            f"export NODE_EXTRA_CA_CERTS={CA_FILE}   # Node",
+            f"export SSL_CERT_FILE={CA_FILE}         # Python",
+        ]
+    return lines

@@ -38,6 +38,7 @@ from tests.e2e.upstream import Script as Script
 from tests.e2e.upstream import Upstream as Upstream
 from tests.e2e.upstream import head as head
 from tests.e2e.upstream import sse as sse
+from tests.e2e.ways import CONNECT, Door
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = ROOT / "addon" / "main.py"
@@ -229,24 +230,25 @@ def post(
 
 
 class Client:
-    """A raw TLS connection through the proxy."""
+    """A raw connection through the proxy, by CONNECT and with TLS where `door` does not say otherwise."""
 
-    def __init__(self, proxy: Proxy, host: str, *, alpn: Sequence[str] = ("http/1.1",)) -> None:
+    def __init__(
+        self,
+        proxy: Proxy,
+        host: str,
+        *,
+        alpn: Sequence[str] = ("http/1.1",),
+        door: Door = CONNECT,
+        port: int = 443,
+    ) -> None:
         self.received = b""
         """All that came after the handshake."""
-        raw = socket.create_connection(("127.0.0.1", proxy.port), DEADLINE_S)
+        raw = socket.create_connection(("127.0.0.1", door.port or proxy.port), DEADLINE_S)
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            raw.sendall(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n".encode())
-            answer = b""
-            while b"\r\n\r\n" not in answer:
-                data = raw.recv(65536)
-                if not data:
-                    break
-                answer += data
-            self.connect_status = int(answer.split(b" ", 2)[1])
+            self.connect_status = door.way(raw, host, port)
             """Of the CONNECT; only with 200 there is TLS, and anything to send to."""
-            if self.connect_status == 200:
+            if self.connect_status == 200 and door.tls:
                 self._sock: socket.socket = proxy.client_context(alpn).wrap_socket(
                     raw, server_hostname=host
                 )

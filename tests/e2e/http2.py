@@ -15,6 +15,7 @@ import h2.events
 import trustme
 
 from tests.e2e.harness import KEY, Client, Proxy, Upstream, sse
+from tests.e2e.ways import CONNECT, Door
 
 type StreamScript = Callable[["Stream"], None]
 
@@ -151,8 +152,8 @@ class H2Upstream(Upstream):
 class H2Client(Client):
     """A raw HTTP/2 connection through the proxy."""
 
-    def __init__(self, proxy: Proxy, host: str) -> None:
-        super().__init__(proxy, host, alpn=("h2",))
+    def __init__(self, proxy: Proxy, host: str, *, door: Door = CONNECT) -> None:
+        super().__init__(proxy, host, alpn=("h2",), door=door)
         assert isinstance(self._sock, ssl.SSLSocket)
         assert "h2" == self._sock.selected_alpn_protocol()
         self._host = host
@@ -160,6 +161,8 @@ class H2Client(Client):
         self.bodies: dict[int, bytes] = {}
         self.ended: dict[int, str] = {}
         """`end`, `reset` or `closed` of each stream that is over."""
+        self.fields: dict[int, tuple[tuple[bytes, bytes], ...]] = {}
+        """The headers of each request, without the pseudo-headers."""
 
     def __enter__(self) -> Self:
         return self
@@ -172,6 +175,7 @@ class H2Client(Client):
         ]  # fmt: skip
         stream_id: int = self._wire.h2.get_next_available_stream_id()
         self.bodies[stream_id] = b""
+        self.fields[stream_id] = tuple((k.encode(), v.encode()) for k, v in fields[4:])
         with self._wire.sending():
             self._wire.h2.send_headers(stream_id, fields)
             self._wire.h2.send_data(stream_id, body, end_stream=end)

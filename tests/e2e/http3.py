@@ -260,13 +260,17 @@ class H3Upstream:
 class H3Client:
     """A raw HTTP/3 connection to a proxy in reverse mode; `host` is the name it wants."""
 
-    def __init__(self, proxy: Proxy, host: str, *, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self, proxy: Proxy, host: str, *, idle_s: float = IDLE_S, port: int | None = None
+    ) -> None:
         self._host = host
         self._news = threading.Condition()
         self.statuses: dict[int, int] = {}
         self.bodies: dict[int, bytes] = {}
         self.ended: dict[int, str] = {}
         """`end`, `reset` or `closed` of each stream that is over."""
+        self.fields: dict[int, tuple[tuple[bytes, bytes], ...]] = {}
+        """The headers of each request, without the pseudo-headers."""
         configuration = QuicConfiguration(
             is_client=True,
             alpn_protocols=["h3"],
@@ -281,7 +285,7 @@ class H3Client:
                 local_addr=("127.0.0.1", 0),
             )
             try:
-                peer.connect(("127.0.0.1", proxy.port))
+                peer.connect(("127.0.0.1", port or proxy.port))
                 await peer.wait_connected()
             except BaseException:
                 transport.abort()
@@ -307,16 +311,17 @@ class H3Client:
 
     def post(self, path: str, body: bytes, key: str = KEY, *, end: bool = True) -> int:
         """Send a request, whole unless not to `end`; its stream."""
-        fields = [
-            (":method", "POST"), (":scheme", "https"), (":authority", self._host),
-            (":path", path), ("x-api-key", key), ("content-type", "application/json"),
+        pseudo = [
+            (b":method", b"POST"), (b":scheme", b"https"),
+            (b":authority", self._host.encode()), (b":path", path.encode()),
         ]  # fmt: skip
+        fields = [(b"x-api-key", key.encode()), (b"content-type", b"application/json")]
         stream_id: int = self._peer.quic.get_next_available_stream_id()
         self.bodies[stream_id] = b""
+        self.fields[stream_id] = tuple(fields)
 
         def act() -> None:
-            encoded = [(name.encode(), value.encode()) for name, value in fields]
-            self._peer.h3.send_headers(stream_id, encoded)
+            self._peer.h3.send_headers(stream_id, [*pseudo, *fields])
             self._peer.h3.send_data(stream_id, body, end_stream=end)
 
         self._do(act)

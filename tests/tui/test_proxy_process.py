@@ -1,5 +1,6 @@
 """A child proxy: how it is reached, and what is said where it cannot start. Its life is in tests/tui/cli/test_run."""
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -7,27 +8,34 @@ from pathlib import Path
 import pytest
 
 from store.errors import BadInput, StoreUnavailable
-from store.record import ProxyStatus
+from store.location import open_reader, open_store
+from tests.e2e.harness import wait_for
 from tui.proxy_process import ProxyProcess, client_address, running_proxy
 
 
-@pytest.mark.parametrize(
-    ("listens", "reached"),
-    [
-        ("127.0.0.1:8080", "127.0.0.1:8080"),
-        ("*:8080", "127.0.0.1:8080"),
-        ("0.0.0.0:9000", "127.0.0.1:9000"),
-        ("[::]:9000", "127.0.0.1:9000"),
-        (":::9000", "127.0.0.1:9000"),
-        ("[::1]:9000", "[::1]:9000"),
-        ("192.168.1.2:8080", "192.168.1.2:8080"),
-        ("127.0.0.1:8080, 127.0.0.1:9090", "127.0.0.1:8080"),
-    ],
-)
-def test_where_a_client_reaches_it(listens: str, reached: str) -> None:
-    """A proxy on all interfaces is reached on loopback; the first address of several counts."""
-    status = ProxyStatus("w", 1, listens, 0, 0)
-    assert reached == client_address(status)
+def test_a_client_is_sent_to_a_proxy_only(tmp_path: Path) -> None:
+    """Among living ones the first that HTTPS_PROXY may name: not one that stands in for an API."""
+    root = tmp_path / "store"
+    store = open_store(str(root))
+    with contextlib.ExitStack() as stack:
+        stack.callback(store.close)
+        assert client_address(root) is None
+        for address in ("reverse:https://api.anthropic.com@127.0.0.1:8081", "*:8080"):
+            assert client_address(root) is None
+            writer = store.writer()
+            stack.callback(writer.close)
+            writer.announce(address)
+            wait_for(lambda said=address: said in addresses(root), "the status row")
+        assert "127.0.0.1:8080" == client_address(root)
+
+
+def addresses(root: Path) -> list[str]:
+    """Of all living proxies."""
+    reader = open_reader(str(root))
+    try:
+        return [proxy.address for proxy in reader.proxies() if proxy.alive]
+    finally:
+        reader.close()
 
 
 def test_no_proxy_runs_where_no_store_is(tmp_path: Path) -> None:
@@ -75,7 +83,7 @@ def test_start_stop_and_the_row_between(tmp_path: Path) -> None:
         found = running_proxy(root)
         assert found is not None
         assert child.pid == found.pid
-        assert child.address == client_address(found)
+        assert child.address == client_address(root) == found.address
         assert child.status is None
         pid = child.pid
         host, _, port = child.address.rpartition(":")

@@ -137,6 +137,14 @@ def test_findings(changes: dict[str, Any], expected: list[tuple[str, str, str, s
     ]
 
 
+def test_the_lines_for_a_client_of_a_proxy_that_stands_in_for_an_api() -> None:
+    """It takes another address and no certificate."""
+    address = "reverse:https://api.anthropic.com@127.0.0.1:8081"
+    lines = client_lines(view(proxies=(replace(PROXY, address=address),)))
+
+    assert ["export ANTHROPIC_BASE_URL=http://127.0.0.1:8081"] == lines
+
+
 @pytest.mark.parametrize(
     ("address", "export"),
     [

@@ -20,7 +20,7 @@ from store.retention import format_retention, parse_retention
 from tui.cli.common import json_line, store_option
 from tui.cli.keys import known_keys, read_secret
 from tui.client_env import ca_certificate, client_environment, write_bundle
-from tui.proxy_process import ProxyProcess, client_address, running_proxy
+from tui.proxy_process import ProxyProcess, client_address
 
 KEY_NEWS_S = 1.0
 """Within this a running proxy knows of a changed key."""
@@ -117,12 +117,12 @@ def run(
         raise BadInput(f"No command {command[0]}.")
     changed = opting_in()
     root = store_path(store)
-    found = running_proxy(root)
-    if found is not None:
+    address = client_address(root)
+    if address is not None:
         if changed:
             # The command's first call must not be faster than the news of its key.
             time.sleep(KEY_NEWS_S)
-        return _run(executable, command, client_address(found), confdir, root)
+        return _run(executable, command, address, confdir, root)
     arguments = ["-q", "--set", f"confdir={confdir}"]
     with ProxyProcess(root, port=port, arguments=arguments) as started:
         return _run(executable, command, started.address, confdir, root)
@@ -142,16 +142,14 @@ def _print_environment(
     if command:
         raise BadInput("--print-env runs no command.")
     root = store_path(store)
-    found = running_proxy(root)
-    if found is None:
+    address = client_address(root)
+    if address is None:
         raise BadInput("No proxy is running; start one with: flowtap proxy")
     certificate = ca_certificate(confdir)
     if opting_in():
         # As before a command: what is started next must not be faster than the news of its key.
         time.sleep(KEY_NEWS_S)
-    environment = client_environment(
-        client_address(found), certificate, write_bundle(root, certificate)
-    )
+    environment = client_environment(address, certificate, write_bundle(root, certificate))
     if as_json:
         click.echo(json_line(environment))
     else:

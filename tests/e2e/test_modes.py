@@ -1,0 +1,177 @@
+"""mitmproxy's modes: one exchange gives one and the same record, whichever way it came. docs/modes.md tells how."""
+
+import base64
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from store.location import open_reader
+from store.record import Headers, State, Transport, Verdict
+from tests.e2e.harness import KEY, Client, done, post, records
+from tests.e2e.modes import (
+    API,
+    CORPORATE_LOGIN,
+    LOGIN,
+    MODEL,
+    MODEL_PORT,
+    ONE,
+    ROUTES,
+    TWO,
+    Played,
+    Rigs,
+    Route,
+    told,
+)
+from tests.e2e.moves_http1 import ASKED, FIRST, LAST, PREFIX, STREAM
+from tests.e2e.ways import Door, connect_as, socks5, socks5_as, straight
+
+
+@pytest.fixture(scope="module")
+def rigs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rigs]:
+    """Three proxies on one store, in thirteen listeners of four modes; all tests here share them."""
+    with Rigs(tmp_path_factory.mktemp("modes")) as rigs:
+        yield rigs
+
+
+def request_headers(route: Route, sent: Headers) -> Headers:
+    """What is recorded of the headers a client sent: those; but in reverse mode mitmproxy writes the
+    API's name into Host before anybody sees it, unless it is told to keep the client's."""
+    if route.mode.startswith("reverse") and route.rig != "keeping":
+        port = "" if route.port in (80, 443) else f":{route.port}"
+        name = f"{route.host}{port}".encode()
+        return tuple((k, name if k.lower() == b"host" else v) for k, v in sent)
+    return sent
+
+
+@pytest.mark.check(12, 15, 16, 18, 26, 29, 31, 32)
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_the_same_record_by_every_way(rigs: Rigs, route: Route) -> None:
+    """Host, port and path are the real API's, the body and its pieces are as they passed."""
+    played = Played(rigs, route)
+    response_headers: Headers = ((b"content-type", b"text/event-stream"),)
+    if route.version == ONE:
+        response_headers += ((b"transfer-encoding", b"chunked"),)
+    assert {
+        "asked": ("POST", route.scheme, route.host, route.port, played.path),
+        "versions": (route.version, route.version),
+        "request headers": request_headers(route, played.sent),
+        "response headers": response_headers,
+        "request": (ASKED, [len(PREFIX), len(ASKED) - len(PREFIX)]),
+        "response": (STREAM, [len(FIRST), len(LAST)]),
+        "counted": (len(ASKED), len(STREAM), 0),
+        "ended": (State.DONE, 200, Transport.COMPLETE, Verdict.COMPLETE, None),
+        "kind": ("messages", "claude-test-1", "text/event-stream", True),
+        "tokens": (None, None),
+    } == told(played.record)
+
+
+def test_every_mode_that_runs_here_has_its_routes() -> None:
+    """Each version of HTTP that a mode carries, and each of a mode's own options."""
+    found = {(route.rig, route.mode.partition("-")[0], route.version) for route in ROUTES}
+    assert {("as-is", mode, version) for mode in ("regular", "reverse", "socks5", "upstream")
+            for version in (ONE, TWO)} <= found  # fmt: skip
+
+
+def test_where_proxies_listen(rigs: Rigs) -> None:
+    """Their status rows tell each listener and what it is; clients are only ever sent to a proxy."""
+    reader = open_reader(str(rigs.store))
+    try:
+        found = {proxy.pid: proxy.address for proxy in reader.proxies()}
+    finally:
+        reader.close()
+    for proxy in rigs.proxies.values():
+        specs = {
+            name: word for name, word in zip(proxy.ports, modes_of(proxy.command), strict=True)
+        }
+        expected = [
+            f"127.0.0.1:{port}"
+            if specs[name].startswith(("regular", "upstream"))
+            else f"{specs[name].rpartition('@')[0]}@127.0.0.1:{port}"
+            for name, port in proxy.ports.items()
+        ]
+        assert ",".join(expected) == found[proxy.pid]
+
+
+def modes_of(command: list[str]) -> list[str]:
+    """The values of `--mode`."""
+    return [word for at, word in enumerate(command) if command[at - 1] == "--mode"]
+
+
+# -- socks5 ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("login", [None, "user:wrong", "", "nobody:"])
+def test_socks5_lets_nobody_in_without_the_password(rigs: Rigs, login: str | None) -> None:
+    """`--proxyauth`; there is no exchange, so there is no record."""
+    proxy = rigs.proxies["login"]
+    way = socks5 if login is None else socks5_as(login)
+    with Client(proxy, API, door=Door(way, port=proxy.ports["socks5"])) as client:
+        assert 407 == client.connect_status
+
+
+CURL = shutil.which("curl")
+
+
+@pytest.mark.skipif(CURL is None, reason="curl is not installed")
+@pytest.mark.parametrize("tls", [True, False], ids=["tls", "plain"])
+@pytest.mark.parametrize("rig", ["as-is", "login"])
+def test_curl_through_socks5(rigs: Rigs, rig: str, tls: bool) -> None:
+    """`--socks5-hostname`: the proxy looks the name up, and it is the name that is recorded."""
+    proxy = rigs.proxies[rig]
+    rigs.h1.script = rigs.plain.script = lambda call: call.answer(call.read_body())
+    path = f"/v1/messages?curl={rig}-{tls}"
+    host, port = (API, 443) if tls else (MODEL, MODEL_PORT)
+    command = [
+        str(CURL), "--silent", "--show-error", "--max-time", "30", "--noproxy", "",
+        "--socks5-hostname", f"127.0.0.1:{proxy.ports['socks5']}",
+        "--cacert", str(proxy.ca_file), "--http1.1",
+        "--header", f"x-api-key: {KEY}", "--data-binary", "hello",
+        f"{'https' if tls else 'http'}://{host}:{port}{path}",
+    ]  # fmt: skip
+    if rig == "login":
+        command[1:1] = ["--proxy-user", LOGIN]
+    answer = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
+    assert (b"hello", b"", 0) == (answer.stdout, answer.stderr, answer.returncode)
+    (record,) = done(rigs.store, path)
+    assert (host, port, b"hello") == (record.meta.host, record.meta.port, record.request_body.data)
+
+
+# -- a company's proxy ----------------------------------------------------------------------------
+
+
+def test_the_companys_proxy_gets_its_password_and_the_record_does_not(rigs: Rigs) -> None:
+    """`upstream_auth` is said to the company's proxy alone; a listener's own password to nobody."""
+    Played(rigs, Route("login", "upstream", ONE, connect_as(LOGIN)), "passwords")
+    # Plain HTTP is asked for without a tunnel, with both passwords in its own headers.
+    proxy = rigs.proxies["login"]
+    rigs.plain.script = lambda call: call.answer(call.read_body())
+    own = base64.b64encode(LOGIN.encode())
+    request = post(
+        "/v1/messages?plain-login",
+        b"{}",
+        host=f"{MODEL}:{MODEL_PORT}",
+        headers=[("Proxy-Authorization", f"Basic {own.decode()}")],
+    ).replace(b"POST ", f"POST http://{MODEL}:{MODEL_PORT}".encode(), 1)
+    door = Door(straight, tls=False, port=proxy.ports["upstream"])
+    with Client(proxy, MODEL, door=door) as client:
+        client.send(request)
+        client.read_until(b"\r\n\r\n{}")
+    done(rigs.store, "plain-login")
+    encoded = base64.b64encode(CORPORATE_LOGIN.encode())
+    connects: list[bytes] = []
+    plain: list[bytes] = []
+    for head in rigs.guarded.heads:
+        (connects if head.startswith(b"CONNECT") else plain).append(head)
+    for heads in (connects, plain):
+        assert heads
+        assert all(b"Basic " + encoded in head for head in heads)
+    seen = [call.head for call in (*rigs.h1.calls, *rigs.plain.calls)]
+    assert not any(own in head for head in (*seen, *connects, *plain))
+    for secret in (encoded, own):
+        assert all(
+            secret not in value
+            for record in records(rigs.store)
+            for _, value in record.request.headers
+        )
