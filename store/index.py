@@ -254,6 +254,21 @@ class Index:
         with self.transaction() as connection:
             connection.executemany(_PUT_SEEN, rows)
 
+    def put_answers(self, writer: str, answers: Iterable[tuple[str, int]], at_ms: int) -> None:
+        """What a proxy answered: (ask, records)."""
+        with self.transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO answers (ask, writer, records, at_ms) VALUES (?, ?, ?, ?)",
+                [(ask_id, writer, records, at_ms) for ask_id, records in answers],
+            )
+
+    def forget_answers(self, ask_id: str, before_ms: int) -> None:
+        """Who asked has heard; and what others left behind."""
+        old = "FROM answers WHERE ask = ? OR at_ms < ?"
+        if self._db.conn.execute(f"SELECT 1 {old} LIMIT 1", (ask_id, before_ms)).fetchone():
+            with self.transaction() as connection:
+                connection.execute(f"DELETE {old}", (ask_id, before_ms))
+
     def forget_seen(self, before_ms: int, most: int) -> None:
         """Who has not been seen since then interests nobody any more, nor do more than `most`."""
         old = (

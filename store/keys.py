@@ -8,19 +8,20 @@ import hashlib
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database
 from sqlite_utils.db import NotFoundError
 
+from store.asks import LEFT_MS, NewAsks
 from store.codec import KEY_COLUMNS, key_from_row
 from store.errors import BadInput, unusable
 from store.key_input import checked_name, checked_secret
 from store.key_rules import Rules, checked_rule, describe
 from store.layout import Layout
-from store.record import Headers, Key, KeyKind, KeyRule
+from store.record import Ask, Headers, Key, KeyKind, KeyRule
 from store.retention import checked_retention
 
 _RULE_DOMAIN = b"flowtap rule"
@@ -118,8 +119,12 @@ class Keys:
 
     def all(self) -> list[Key]:
         """Every key, by name."""
+        rows = self._read(lambda: read_keys(self._db.conn))
+        return [key_from_row(row) for _, *row in rows]
+
+    def _read[T](self, query: Callable[[], T]) -> T:
         try:
-            return [key_from_row(row) for _, *row in read_keys(self._db.conn)]
+            return query()
         except sqlite3.Error as exc:
             raise unusable(self._path, exc) from exc
 
@@ -171,18 +176,7 @@ class Keys:
     def _insert(self, key: Key, hashed: str) -> Key:
         if key.retention_s is not None:
             checked_retention(key.retention_s)
-        row = {
-            "id": key.id,
-            "name": key.name,
-            "hash": hashed,
-            "last4": key.last4,
-            "retention_s": key.retention_s,
-            "created_ms": key.created_ms,
-            "kind": str(key.kind),
-            "rule_name": None if key.rule is None else key.rule.name,
-            "rule_pattern": None if key.rule is None else key.rule.pattern,
-        }
-        self._write(lambda: self._db.table("keys").insert(row))
+        self._write(lambda: self._db.table("keys").insert(_row(key, hashed)))
         return key
 
     def rename(self, name: str, new_name: str) -> Key:
@@ -206,6 +200,49 @@ class Keys:
 
         before = self._write(change)
         return before, replace(before, retention_s=retention_s)
+
+    def check_kept(self, name: str) -> None:
+        """BadInput if what is kept cannot be under that name."""
+        checked_name(name)
+        for key in self.all():
+            if key.name == name and key.kind is not KeyKind.KEPT:
+                raise BadInput(f"The key {name!r} records traffic of its own; name another.")
+
+    def ask(
+        self, name: str, since_ms: int, retention_s: int, fingerprint: str | None, now_ms: int
+    ) -> Ask:
+        """Ask running proxies to keep what they hold, under a key of kind KEPT, made or raised."""
+        checked_retention(retention_s)
+
+        def change() -> Ask:
+            # Read inside: another process may be asking, or making a key of that name.
+            self.check_kept(name)
+            ask = Ask(_new_id(), self._kept(name, retention_s, now_ms), since_ms, fingerprint)
+            self._db.execute("DELETE FROM asks WHERE created_ms < ?", [now_ms - LEFT_MS])
+            self._db.table("asks").insert({**asdict(ask), "created_ms": now_ms})
+            return ask
+
+        return self._write(change)
+
+    def _kept(self, name: str, retention_s: int, now_ms: int) -> str:
+        """The id of the key of kind KEPT of that name, its retention at least this; in a transaction."""
+        for key in self.all():
+            if key.name == name:
+                if key.retention_s is None or key.retention_s < retention_s:
+                    self._db.table("keys").update(key.id, {"retention_s": retention_s})
+                return key.id
+        key = Key(_new_id(), name, "", retention_s, now_ms, KeyKind.KEPT)
+        # It matches nothing; the column wants something of its own.
+        hashed = rule_hash(self._secret, KeyRule(KeyKind.KEPT, "", key.id))
+        self._db.table("keys").insert(_row(key, hashed))
+        return key.id
+
+    def forget_ask(self, ask_id: str, now_ms: int) -> None:
+        """Who asked has heard; and what others left behind. Nothing is written where nothing is left."""
+        old = "id = ? OR created_ms < ?"
+        left = [ask_id, now_ms - LEFT_MS]
+        if self._read(lambda: [*self._db.table("asks").rows_where(old, left)]):
+            self._write(lambda: self._db.table("asks").delete_where(old, left))
 
     def remove(self, key_id: str) -> None:
         """Forget a key; its records must be gone already."""
@@ -243,6 +280,20 @@ def _new_id() -> str:
     return secrets.token_hex(8)
 
 
+def _row(key: Key, hashed: str) -> dict[str, str | int | None]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "hash": hashed,
+        "last4": key.last4,
+        "retention_s": key.retention_s,
+        "created_ms": key.created_ms,
+        "kind": str(key.kind),
+        "rule_name": None if key.rule is None else key.rule.name,
+        "rule_pattern": None if key.rule is None else key.rule.pattern,
+    }
+
+
 class WatchedKeys:
     """The keys in memory, read again when another process changed them; for the writer's thread alone."""
 
@@ -258,6 +309,8 @@ class WatchedKeys:
         self._version = -1
         self.keys = HashedKeys(self._secret, ())
         """An immutable snapshot; another thread may read it at any time."""
+        self.asks = NewAsks(self._connection)
+        """What users asked since this began."""
         self.refresh()
 
     def refresh(self) -> bool:
@@ -265,7 +318,10 @@ class WatchedKeys:
         version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
         if version == self._version:
             return False
+        # Before the keys: an ask and its key come at once, and whoever has the one has the other.
+        asks = self.asks.read()
         self.keys = HashedKeys(self._secret, read_keys(self._connection))
+        self.asks.put(asks)
         self._version = version
         return True
 

@@ -8,16 +8,18 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from store.asks import LEFT_MS, await_answers, rings
 from store.errors import StoreError, StoreUnavailable, unusable
 from store.index import Index
 from store.keys import Keys
 from store.layout import Layout, locked
 from store.reader import LocalReader
-from store.record import Key, KeyRule
+from store.record import Kept, Key, KeyRule
 from store.recovery import living, recover, roll_forward
-from store.retention import cutoff_ms
+from store.retention import checked_retention, cutoff_ms
 from store.schema import migrate, open_database
 from store.seen import credential_of
 from store.sweep import SteadyClock, finish_purges, purge_key, sweep
@@ -75,6 +77,34 @@ class LocalStore:
             hashed, last4 = credential_of(index, fingerprint)
         return self._keys.add_hash(name, hashed, last4, retention_s, _now_ms())
 
+    def keep(
+        self,
+        name: str,
+        since_ms: int,
+        retention_s: int,
+        fingerprint: str | None = None,
+        timeout_s: float = 5.0,
+    ) -> Kept:
+        """Ask every running proxy to record what its ring holds; see store.contract.
+
+        Where none has a ring nobody is asked, and nothing is changed.
+        """
+        checked_retention(retention_s)
+        self._keys.check_kept(name)
+        # What a user types for the ellipsis.
+        wanted = None if fingerprint is None else fingerprint.strip().replace("...", "…")
+        with self._managed() as index:
+            expected, without_ring = rings(self.layout, index)
+            if not expected:
+                return Kept(records=0, answered=0, without_ring=without_ring, silent=0)
+            ask = self._keys.ask(name, since_ms, retention_s, wanted, _now_ms())
+            try:
+                kept = await_answers(self.layout, index, ask.id, expected, timeout_s)
+            finally:
+                self._keys.forget_ask(ask.id, _now_ms())
+                index.forget_answers(ask.id, _now_ms() - LEFT_MS)
+            return replace(kept, without_ring=without_ring)
+
     def rename_key(self, name: str, new_name: str) -> Key:
         """The key under its new name."""
         return self._keys.rename(name, new_name)
@@ -108,6 +138,7 @@ class LocalStore:
 
     def sweep(self, log: Callable[[str], None] = _silent) -> int:
         """As purge, but skipped where another process sweeps; one key's failure does not stop the others."""
+        self._keys.forget_ask("", _now_ms())
         with self._managed() as index:
             return sweep(self.layout, index, self._keys.all(), _now_ms(), log)
 

@@ -5,7 +5,6 @@ anything of the writing side. One reader belongs to one thread.
 """
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import time
@@ -17,7 +16,7 @@ from typing import Any
 from store.codec import COLUMNS, KEY_COLUMNS, key_from_row, meta_from_row
 from store.contract import PAGE, PAGE_CAP, Counts
 from store.errors import BadInput, BodyMissing, StoreOutdated, StoreUnavailable, unusable
-from store.layout import Layout
+from store.layout import Layout, is_held
 from store.parts import LivePart, PartCounter
 from store.record import RECORD_ID, Key, ProxyStatus, Record, RecordMeta, Seen, State, Verdict
 from store.retention import cutoff_ms
@@ -42,7 +41,7 @@ ORDER BY max(last_ms) DESC, told_apart, host, who LIMIT ?
 """
 SEEN_LIMIT = 200
 
-_LATEST = (("keyring.keys", "rule_pattern"), ("seen", "key_id"))
+_LATEST = (("keyring.asks", "id"), ("answers", "ask"))
 """What the last migrations added (store.schema, which cannot be imported here)."""
 
 COUNTERS = 1_000
@@ -281,19 +280,7 @@ class LocalReader:
         return [Seen(*row) for row in self._all(_SEEN, (SEEN_LIMIT,))]
 
     def _living(self, writer: str) -> bool:
-        try:
-            fd = os.open(self._layout.live / writer / "lock", os.O_RDONLY)
-        except OSError:
-            return False
-        try:
-            # Shared: two readers that ask at once do not take each other for the proxy.
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        else:
-            return False
-        finally:
-            os.close(fd)
+        return is_held(self._layout.live / writer / "lock")
 
     # -- records -------------------------------------------------------------------------
 

@@ -143,6 +143,17 @@ def m005_seen(db: Database) -> None:
     db.table("seen").create_index(["last_ms"])
 
 
+@index_migrations()
+def m006_answers(db: Database) -> None:
+    """What proxies answered to asks (store.asks)."""
+    db.table("answers").create(
+        {"ask": str, "writer": str, "records": int, "at_ms": int},
+        pk=("ask", "writer"),
+        not_null={"ask", "writer", "records", "at_ms"},
+        strict=True,
+    )
+
+
 @key_migrations()
 def m001_keys(db: Database) -> None:
     """The keys. The secret is not among the columns and never was."""
@@ -170,6 +181,17 @@ def m002_rules(db: Database) -> None:
     keys.add_column("kind", str, not_null_default="secret")
     keys.add_column("rule_name", str)
     keys.add_column("rule_pattern", str)
+
+
+@key_migrations()
+def m003_asks(db: Database) -> None:
+    """What users ask of running proxies (store.asks): here, since writers watch this database already."""
+    db.table("asks").create(
+        {"id": str, "key_id": str, "since_ms": int, "fingerprint": str, "created_ms": int},
+        pk="id",
+        not_null={"key_id", "since_ms", "created_ms"},
+        strict=True,
+    )
 
 
 def open_database(path: Path, *, timeout_s: float = BUSY_TIMEOUT_S) -> Database:

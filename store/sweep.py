@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
+from store.asks import LEFT_MS
 from store.errors import StoreUnavailable
 from store.ids import IdSource
 from store.index import EVERYTHING, Index
@@ -111,6 +112,7 @@ def sweep(
                     deleted += purge_key(layout, index, key.id, cutoff)
             except Exception as exc:
                 log(f"sweep of key {key.name} failed: {type(exc).__name__}: {exc}")
+        index.forget_answers("", now_ms - LEFT_MS)
         index.forget_seen(now_ms - SEEN_DAYS * 24 * 60 * 60 * 1000, ENTRIES)
         # A reader in mid-read kept a purge from clearing the log: what it deleted goes now.
         index.checkpoint(wait_s=CHECKPOINT_WAIT_S, truncate=True)

@@ -10,6 +10,7 @@ import secrets
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from store.index import Index
 from store.keys import HashedKeys, WatchedKeys
 from store.layout import Layout, Lock, create_file, locked, make_folder
 from store.parts import PartFiles
-from store.record import Key, RequestHead, Transport
+from store.record import Ask, Key, RequestHead, Transport
 from store.seen import Senders
 from store.status import Status
 
@@ -51,6 +52,9 @@ must not look like a broken store for ever."""
 SEEN_S = 0.5
 """How often it is told who passed unmatched."""
 
+ANSWER_S = 1.0
+"""How long an answer waits for the rows of what was kept."""
+
 SHUT_DOWN_S = 5.0
 """How long a shutdown waits for a purge that holds up the last records."""
 
@@ -76,6 +80,10 @@ class LocalWriter:
         self._handover = Handover(queue_bytes)
         self._senders = Senders()
         self._senders_at = -SEEN_S
+        self._answers: deque[tuple[str, int]] = deque()
+        self._answers_due = 0
+        """How many of them came before everything that was last taken from the queue."""
+        self._answer_by = 0.0
         self._closing = False
         folder = layout.live / self.name
         # Recovery runs under the same lock, and must not take a writer being born for a dead one.
@@ -155,6 +163,15 @@ class LocalWriter:
         """Count a call of no key that is on by who sent it where; the counters are the caller's."""
         self._senders.count(self.keys, credential, host, client)
 
+    def asks(self) -> list[Ask]:
+        """What users have asked of proxies since the last call, each once."""
+        return self._watched.asks.take()
+
+    def answer(self, ask: Ask, records: int) -> None:
+        """Say how many records were begun for it, once those that have ended can be read."""
+        self._answers.append((ask.id, records))
+        self._handover.wake()
+
     def announce(self, address: str) -> None:
         """Say where the proxy listens; the status row appears with it."""
         self._status.address = address
@@ -183,7 +200,7 @@ class LocalWriter:
 
     def _busy(self) -> bool:
         waiting = bool(self._handover) or bool(self._finished) or self._filing.waiting
-        return waiting or len(self._in_flight) > 0
+        return waiting or len(self._in_flight) > 0 or bool(self._answers)
 
     def _tick(self, *, at_once: bool = False) -> None:
         """One round. Whatever fails in a step of it, the other steps are taken and the thread
@@ -197,6 +214,7 @@ class LocalWriter:
             lambda: self._commit(now, at_once=at_once),
             lambda: self._status.publish(self._index, now),
             lambda: self._tell_seen(now, at_once=at_once),
+            lambda: self._answer(now, at_once=at_once),
         ):
             try:
                 step()
@@ -238,6 +256,10 @@ class LocalWriter:
         return True
 
     def _drain(self) -> None:
+        answers = len(self._answers)
+        if answers and not self._answers_due:
+            self._answer_by = time.monotonic() + ANSWER_S
+        self._answers_due = answers
         calls = self._handover.take()
         size = CALL_BYTES * len(calls)
         for call, _, _, value in calls:
@@ -337,6 +359,17 @@ class LocalWriter:
         if self._senders and (at_once or now - self._senders_at >= SEEN_S):
             self._senders_at = now
             self._senders.tell(self._index.put_seen)
+
+    def _answer(self, now: float, *, at_once: bool) -> None:
+        """Who asked looks for the records next, so their rows come first, if they come soon."""
+        waiting = bool(self._finished) or self._filing.waiting
+        if not self._answers_due or (waiting and not at_once and now < self._answer_by):
+            return
+        answers = [self._answers[each] for each in range(self._answers_due)]
+        self._index.put_answers(self.name, answers, time.time_ns() // 1_000_000)
+        for _ in answers:
+            self._answers.popleft()
+        self._answers_due = 0
 
     def _shut_down(self) -> None:
         self._tick()

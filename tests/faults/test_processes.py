@@ -1,5 +1,6 @@
 """Several processes on one store: starting at once, writing at once, purging while others write."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from store.local import LocalStore
 from store.reader import LocalReader
-from store.record import Key, State
+from store.record import Kept, Key, State
 from tests.faults.processes import kill, python, wait_for_line
 from tests.faults.test_kill import all_rows, check
 from tests.store.builders import SECRET, files_with, parts, segment_files, until
@@ -23,6 +24,18 @@ writer.announce("127.0.0.1:1")
 writer.close()
 store.close()
 print("fine")
+"""
+
+RING = """
+import sys, time
+from store.location import open_store
+writer = open_store(sys.argv[1]).writer()
+writer.counters.has_ring = True
+writer.announce("127.0.0.1:1")
+while not writer.asks():
+    time.sleep(0.01)
+print("asked", flush=True)
+time.sleep(600)
 """
 
 
@@ -95,3 +108,15 @@ def test_off_in_one_process_while_others_write_leaves_no_byte(
     store.remove_key("one")
     assert [] == files_with(root, b'"stream":')
     assert [] == files_with(root, SECRET.encode())
+
+
+def test_a_proxy_killed_when_it_was_asked_is_told_as_silent_at_once(
+    store: LocalStore, reader: LocalReader, root: Path
+) -> None:
+    with python("-c", RING, root) as proxy, ThreadPoolExecutor(1) as asking:
+        until(lambda: [status for status in reader.proxies() if status.alive])
+        kept = asking.submit(store.keep, "kept", 0, 60, timeout_s=600.0)
+        wait_for_line(proxy, "asked")
+        assert not kept.done()
+        kill(proxy)
+        assert Kept(records=0, answered=0, without_ring=0, silent=1) == kept.result(60)
