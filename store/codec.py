@@ -7,6 +7,7 @@ Reading tolerates: an unknown field is left out, an absent one takes its default
 import json
 from collections.abc import Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from store.record import (
@@ -27,6 +28,9 @@ from store.record import (
 
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(RecordMeta))
 """The columns of a row that are the record's own, in RecordMeta's order."""
+
+_STORED = tuple(name for name in COLUMNS if name != "seq")
+_stored_of = attrgetter(*_STORED)
 
 _ENUMS: dict[str, type[State] | type[Verdict] | type[Transport]] = {
     "state": State,
@@ -64,10 +68,12 @@ def meta_values(meta: RecordMeta) -> dict[str, Any]:
     None (a number beyond 64 bits) or loses what is no text (a lone surrogate). One row that
     cannot be written would hold up every other.
     """
-    return {name: _storable(getattr(meta, name)) for name in COLUMNS if name != "seq"}
+    return dict(zip(_STORED, map(_storable, _stored_of(meta)), strict=True))
 
 
 def _storable(value: object) -> str | int | None:
+    if value is None or (type(value) is str and value.isascii()):
+        return value
     if isinstance(value, str):
         return str(value).encode(errors="replace").decode()
     if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:

@@ -12,10 +12,12 @@ the offset of what it is a delta to.
 """
 
 import struct
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import accumulate, pairwise
 from typing import Protocol
 
 import zstandard
@@ -24,6 +26,7 @@ MAGIC = b"\xf1fT1"
 _HEADER = struct.Struct("<4sBBH16sQIII")
 HEADER_SIZE = _HEADER.size
 _CRC_AT = HEADER_SIZE - 4
+_BEFORE_CRC = struct.Struct("<4sBBH16sQII")
 
 BODY_FRAME = 8 * 1024 * 1024
 """A longer body is cut into frames of this size, so that memory stays bounded both ways."""
@@ -38,6 +41,8 @@ ARRIVALS_SLICE = 500_000
 """Pairs of one frame of arrivals: 4 MB, well under MAX_RAW."""
 
 NO_RECORD = bytes(16)
+
+_of_thread = threading.local()
 
 
 class Kind(IntEnum):
@@ -137,7 +142,7 @@ def pack(
     """One frame. With `compress`, zstd where that is smaller."""
     codec, payload = Codec.RAW, data
     if compress and len(data) > 64:
-        packed = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data)
+        packed = _compressor().compress(data)
         if len(packed) < len(data):
             codec, payload = Codec.ZSTD, packed
     return pack_stored(kind, record_id, payload, codec, len(data), aux)
@@ -147,10 +152,18 @@ def pack_stored(
     kind: int, record_id: bytes, payload: bytes, codec: int, raw_length: int, aux: int
 ) -> bytes:
     """One frame whose payload is coded already."""
-    head = _HEADER.pack(MAGIC, kind, codec, 0, record_id, aux, raw_length, len(payload), 0)
-    head = head[:_CRC_AT]
+    head = _BEFORE_CRC.pack(MAGIC, kind, codec, 0, record_id, aux, raw_length, len(payload))
     crc = zlib.crc32(payload, zlib.crc32(head))
-    return b"".join((head, crc.to_bytes(4, "little"), payload))
+    return b"%b%b%b" % (head, crc.to_bytes(4, "little"), payload)
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    """The calling thread's: making one costs more than compressing a small body, and threads
+    must not share one."""
+    found: zstandard.ZstdCompressor | None = getattr(_of_thread, "compressor", None)
+    if found is None:
+        found = _of_thread.compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
+    return found
 
 
 def frame_at(buffer: Buffer, offset: int) -> Frame | None:
@@ -202,12 +215,12 @@ def pack_arrivals(
     """Frames of 32-bit pairs (milliseconds since the pair before, length), ARRIVALS_SLICE pairs each."""
     for start in range(0, len(arrivals), ARRIVALS_SLICE):
         part = arrivals[start : start + ARRIVALS_SLICE]
-        base = before = part[0][0]
-        numbers: list[int] = []
-        for at_ms, length in part:
-            # A monotonic clock feeds this; a step back would be a bug of the caller, and is flattened.
-            numbers += (min(max(at_ms - before, 0), 0xFFFFFFFF), length)
-            before = max(at_ms, before)
+        base = part[0][0]
+        # A monotonic clock feeds this; a step back would be a bug of the caller, and is flattened.
+        times = [base, *accumulate((at_ms for at_ms, _ in part), max)]
+        numbers = [0] * (2 * len(part))
+        numbers[::2] = [min(after - before, 0xFFFFFFFF) for before, after in pairwise(times)]
+        numbers[1::2] = [length for _, length in part]
         data = struct.pack(f"<{len(numbers)}I", *numbers)
         yield pack(kind, record_id, data, aux=base, compress=True)
 

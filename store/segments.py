@@ -45,6 +45,9 @@ from store.record import Body, Record, RecordMeta, RequestHead, ResponseHead, Wi
 SEAL_BYTES = 32 * 1024 * 1024
 """A purge rewrites at most one boundary segment, so this bounds what it costs."""
 
+GATHERED_BYTES = 1024 * 1024
+"""Frames of a record that are written at once: beyond it memory is worth more than a write."""
+
 type Arrivals = list[tuple[int, int]]
 
 
@@ -135,12 +138,18 @@ class SegmentWriter:
 
     def _append(self, content: Content) -> tuple[int, int]:
         record_id = id_bytes(content.meta.id)
-        at = self.size
+        at = written = self.size
+        frames: list[bytes] = []
 
         def put(frame: bytes) -> None:
-            nonlocal at
-            write_all(self._fd, frame)
+            """Most records are one write; what is large is not gathered in memory."""
+            nonlocal at, written
+            frames.append(frame)
             at += len(frame)
+            if at - written >= GATHERED_BYTES:
+                write_all(self._fd, b"".join(frames))
+                frames.clear()
+                written = at
 
         hashes = {}
         arrivals: dict[str, Arrivals] = {}
@@ -166,6 +175,7 @@ class SegmentWriter:
         value = record_json(content.meta, content.request, content.response, hashes, content.wire)
         record_at = at
         put(pack(Kind.RECORD, record_id, pack_json(value), compress=True))
+        write_all(self._fd, b"".join(frames))
         return record_at, at
 
     def append_raw(self, frames: bytes) -> None:
@@ -205,16 +215,15 @@ def _slices(chunks: Iterable[tuple[int, bytes]], arrivals: Arrivals) -> Iterator
     size = 0
     for at_ms, data in chunks:
         arrivals.append((at_ms, len(data)))
-        view = memoryview(data)
-        while view:
-            piece = view[: BODY_FRAME - size]
-            pieces.append(bytes(piece))
-            size += len(piece)
-            view = view[len(piece) :]
-            if size == BODY_FRAME:
-                yield b"".join(pieces)
-                pieces, size = [], 0
-    if pieces:
+        pieces.append(data)
+        size += len(data)
+        if size >= BODY_FRAME:
+            whole = memoryview(b"".join(pieces))
+            for at in range(0, size - BODY_FRAME + 1, BODY_FRAME):
+                yield bytes(whole[at : at + BODY_FRAME])
+            size %= BODY_FRAME
+            pieces = [bytes(whole[len(whole) - size :])]
+    if size:
         yield b"".join(pieces)
 
 

@@ -6,8 +6,9 @@ large: the first and last stretch of it, decoded, tell model, tokens and the ter
 
 import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from collectors import facts
 from collectors.encoding import Decoder
@@ -38,6 +39,10 @@ TAIL_BYTES = 256 * 1024
 
 DECODE_LIMIT = 64 * 1024 * 1024
 """A compressed stream is decoded only to look at its ends; a bomb stops here."""
+
+
+RUN_BYTES = 256 * 1024
+"""Chunks are looked at in runs of about that size, not one by one."""
 
 
 class Ends:
@@ -112,9 +117,11 @@ def summarize(
     protocol = _protocol(seen.protocol)
     session = facts.SessionFacts(protocol) if messages and protocol in SESSIONS else None
     decoder = _decoder(response.headers if response and not messages else ())
-    for at_ms, data in response_chunks:
-        if ttft_ms is None:
-            ttft_ms = at_ms
+    chunks = iter(response_chunks)
+    if (first := next(chunks, None)) is not None:
+        ttft_ms = first[0]
+        chunks = chain((first,), chunks)
+    for data in (data for _, data in chunks) if messages else _runs(chunks):
         response_bytes += len(data)
         if session is not None:
             # A bug there must not keep the bytes from being stored: the row says less.
@@ -241,6 +248,20 @@ def _pass(chunks: Iterable[tuple[int, bytes]], headers: Headers) -> tuple[Ends, 
         size += len(data)
     ends.feed(decoder.close())
     return ends, size
+
+
+def _runs(chunks: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
+    """The bytes of the chunks, many chunks at a time: a stream has hundreds of small ones."""
+    run: list[bytes] = []
+    size = 0
+    for _, data in chunks:
+        run.append(data)
+        size += len(data)
+        if size >= RUN_BYTES:
+            yield b"".join(run)
+            run, size = [], 0
+    if run:
+        yield b"".join(run)
 
 
 def _decoder(headers: Headers) -> Decoder:

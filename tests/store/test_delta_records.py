@@ -139,9 +139,9 @@ def test_a_request_that_was_cut_back_is_no_base(
     real = layout.write_all
 
     def full(fd: int, data: bytes) -> None:
-        if b"x" == data[-1:]:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real(fd, data)
+        # Room for the request, and not for the rest.
+        real(fd, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(segments, "write_all", full)
     with pytest.raises(OSError, match="No space"):
