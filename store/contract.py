@@ -223,7 +223,7 @@ class Writer(Protocol):
     def unmatched(self, credential: bytes | None, host: str, client: str | None) -> None:
         """An LLM call of no key that is on passed: count it by who sent it where, in memory at
         once, for other processes (Reader.seen) within a second. The credential is not kept, only
-        its keyed hash and its fingerprint, so that it can be opted in."""
+        its keyed hash and its fingerprint, so that it can be opted in. `counters` are the caller's."""
 
     def asks(self) -> list[Ask]:
         """What users have asked of proxies since the last call, each once; no I/O."""
