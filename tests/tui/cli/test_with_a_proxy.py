@@ -28,6 +28,7 @@ from tests.e2e.harness import (
 )
 from tests.tui.cli.conftest import Flowtap
 from tests.tui.cli.stage import message
+from tui.demo.stage import begin, prepared
 
 HOST = "api.anthropic.com"
 ANSWER = message("Hello, ", "world.")
@@ -145,6 +146,17 @@ def test_a_killed_proxy_cannot_tell(flowtap: Flowtap, tmp_path: Path) -> None:
         longer = WHOLE + b"more"
         ran = flowtap("verify", record.meta.id, "--response", "-", store=proxy.store, stdin=longer)
         assert ran.lines[1].startswith(f"response  prefix only  {len(WHOLE)} bytes")
+
+
+def test_however_an_exchange_ends_it_verifies(flowtap: Flowtap) -> None:
+    """Every protocol, whole, slow, cut and erring: what is stored is what passed."""
+    with prepared(20.0) as stage:
+        for thread in list(begin(stage, threading.Event())):
+            thread.join()
+        count = sum(play.verdict is not None for play in stage.plays)
+        done(stage.store, count=count)
+        ran = flowtap("verify", "--all", store=stage.store)
+    assert (0, f"{count} records: {count} same\n", "") == (ran.status, ran.out, ran.err)
 
 
 # -- the ring -------------------------------------------------------------------------------------
