@@ -222,3 +222,15 @@ def test_no_command_is_run_under_what_was_kept(
         ran = flowtap("run", "--key", "kept", *options, "true", store=root)
         assert (2, "", 1) == (ran.status, ran.out, ran.err.count("\n"))
         assert "'kept' holds what was kept" in ran.err
+
+
+def test_the_help_tells_the_statuses(flowtap: Flowtap) -> None:
+    ran = flowtap("keep", "--help")
+    assert 0 == ran.status
+    for word in (
+        "0  something was kept",
+        "1  no proxy could answer",
+        "2  bad input",
+        "flowtap_ring",
+    ):
+        assert word in ran.out
