@@ -64,13 +64,16 @@ def _handler(flow: HTTPFlow) -> Any:
 
 
 def _layers(top: Layer) -> Iterator[Layer]:
-    """A layer and all that lie in it."""
+    """A layer and all that lie in it: what it names, and what stands in its context."""
     waiting: list[Any] = [top]
+    seen: set[int] = set()
     while waiting:
         layer = waiting.pop()
-        if not isinstance(layer, Layer):
+        if not isinstance(layer, Layer) or id(layer) in seen:
             continue
+        seen.add(id(layer))
         yield layer
+        waiting += layer.context.layers
         waiting += [getattr(layer, name, None) for name in ("child_layer", "layer")]
         streams = getattr(layer, "streams", None)
         if isinstance(streams, dict):

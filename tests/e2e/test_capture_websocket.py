@@ -346,7 +346,7 @@ def test_not_recorded(tmp_path: Path) -> None:
     canary = "CANARY-not-recorded"
     upstream_says = answering(lambda n, _: answer("resp_1", canary))
     with running(tmp_path, upstream_says) as (proxy, upstream):
-        for key, path in ((OFF_KEY, f"{PATH}?off"), (KEY, "/v1/realtime?model=gpt-realtime")):
+        for key, path in ((OFF_KEY, f"{PATH}?off"), (KEY, "/v1/chat/completions")):
             with connect(proxy, path, key) as (client, _):
                 for _ in range(2):
                     client.say(create(canary))

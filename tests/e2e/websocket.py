@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from wsproto import ConnectionType
 from wsproto.connection import Connection, ConnectionState
-from wsproto.events import BytesMessage, CloseConnection, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.extensions import Extension, PerMessageDeflate
 
 from tests.e2e.harness import KEY, Call, Client, Proxy
@@ -53,6 +53,9 @@ class Peer:
         self._pieces: list[bytes] = []
         self.code: int | None = None
         """Of the close frame that came; 1006 where none did."""
+        self.reason: str | None = None
+        self.pings = 0
+        """How many came."""
         if rest:
             self._frames.receive_data(rest)
 
@@ -61,6 +64,14 @@ class Peer:
         self._send(
             b"".join(self._frames.send(TextMessage(data=each.decode())) for each in messages)
         )
+
+    def say_binary(self, message: bytes) -> None:
+        """A binary message."""
+        self._send(self._frames.send(BytesMessage(data=message)))
+
+    def ping(self) -> None:
+        """A ping, which is no message."""
+        self._send(self._frames.send(Ping(payload=b"are you there")))
 
     def say_in_pieces(self, message: bytes, size: int) -> None:
         """A text message in frames of so many characters."""
@@ -81,8 +92,11 @@ class Peer:
                         message = b"".join(self._pieces)
                         self._pieces.clear()
                         return message
+                elif isinstance(event, Ping):
+                    self.pings += 1
+                    self._send(self._frames.send(event.response()))
                 elif isinstance(event, CloseConnection):
-                    self.code = event.code
+                    self.code, self.reason = event.code, event.reason
                     return None
             if self._frames.state is not ConnectionState.OPEN:
                 return None
@@ -125,8 +139,8 @@ def accept(call: Call, headers: Iterable[tuple[str, str]] = (), *, deflate: bool
 class SocketClient(Client):
     """A WebSocket client's raw connection through the proxy."""
 
-    def handshake(self, path: str, key: str, headers: Iterable[tuple[str, str]]) -> Peer:
-        """Ask for a socket; AssertionError unless the answer is 101."""
+    def ask(self, path: str, key: str, headers: Iterable[tuple[str, str]] = ()) -> None:
+        """Ask for a socket."""
         fields = [
             ("Host", HOST),
             ("Connection", "Upgrade"),
@@ -139,6 +153,10 @@ class SocketClient(Client):
         ]
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
         self.send(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+
+    def handshake(self, path: str, key: str, headers: Iterable[tuple[str, str]]) -> Peer:
+        """Ask for a socket; AssertionError unless the answer is 101."""
+        self.ask(path, key, headers)
         self.read_until(b"\r\n\r\n")
         head, _, rest = self.received.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 "), head
