@@ -105,6 +105,15 @@ class Stream:
         with self._wire.sending():
             self._wire.h2.reset_stream(self.id, h2.errors.ErrorCodes.INTERNAL_ERROR)
 
+    def cut(self) -> None:
+        """FIN of the whole connection, without a word."""
+        self._wire.sock.shutdown(socket.SHUT_RDWR)
+
+    def cancel(self) -> None:
+        """RST_STREAM with the code that clients use."""
+        with self._wire.sending():
+            self._wire.h2.reset_stream(self.id, h2.errors.ErrorCodes.CANCEL)
+
     def go_away(self) -> None:
         """GOAWAY without an error: a server that wants to restart."""
         with self._wire.sending():

@@ -283,6 +283,39 @@ def upgrades(call: Call, scene: Scene) -> None:
     call.cut()
 
 
+def refuses_socket(call: Call, scene: Scene) -> None:
+    """No WebSocket: an answer instead."""
+    call.answer(REFUSAL, 401, [("content-type", "application/json")])
+
+
+BEGUN = b'{"type":"response.created","response":{"model":"gpt-test-1"}}'
+
+
+def breaks_off(call: Call, scene: Scene) -> None:
+    """The same, but the answer is not whole when the upstream is gone."""
+    call.send(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+    )
+    call.read_some()
+    call.send(bytes([0x81, len(BEGUN)]) + BEGUN)
+    scene.wait_released()
+    call.cut()
+
+
+def asks_on_socket(then: Down) -> Down:
+    """One message up, and on once the answer has begun."""
+
+    def down(client: Client, scene: Scene) -> None:
+        client.read_until(b"\r\n\r\n")
+        client.send(bytes([0x81, 0x80 | len(QUESTION)]) + bytes(4) + QUESTION)
+        client.read_until(BEGUN)
+        then(client, scene)
+        scene.released.set()
+
+    return down
+
+
 def takes_a_turn(client: Client, scene: Scene) -> None:
     """One message each way in text frames; a mask of zeros leaves ours readable."""
     client.read_until(b"\r\n\r\n")

@@ -17,6 +17,7 @@ from typing import Self
 import trustme
 
 from store.record import Record, State
+from tests.e2e.corporate import Corporate
 from tests.e2e.harness import (
     DEADLINE_S,
     KEY,
@@ -59,6 +60,8 @@ RIGS: dict[str, tuple[Path, Sequence[str]]] = {
     ),
     "raising": (RAISING, STREAMS),
     "ticking": (TICKING, STREAMS),
+    "corporate": (MAIN, (*STREAMS, "--mode", "upstream:http://127.0.0.1:{corporate}")),
+    "corporate-gone": (MAIN, (*STREAMS, "--mode", "upstream:http://127.0.0.1:{refused}")),
     "http3": (TICKING, (*STREAMS, "--mode", f"reverse:http3://{H3}")),
     "http3-impatient": (IMPATIENT, (*STREAMS, "--mode", f"reverse:http3://{H3}")),
     "http3-nobody": (MAIN, (*STREAMS, "--mode", f"reverse:http3://{REFUSED}")),
@@ -149,6 +152,8 @@ class Stage:
                 PENDING: _pending(stack),
                 UNTRUSTED: untrusted.port,
             }
+            beyond = {f"{H1}:443": self.h1.port, PLAIN: self.plain.port}
+            self.corporate = stack.enter_context(Corporate(beyond))
             self._stack = stack.pop_all()
         return self
 
@@ -166,6 +171,8 @@ class Stage:
         self, name: str, args: Sequence[str] = STREAMS, *, script: Path = MAIN
     ) -> StageProxy:
         """A proxy of one's own on the same store, not started; its certificates under `name`."""
+        ports = {"corporate": self.corporate.port, "refused": self.ports[REFUSED]}
+        args = [word.format_map(ports) for word in args]
         return StageProxy(self, self.folder / name, script, args, self.store)
 
     def logs(self) -> dict[str, str]:
