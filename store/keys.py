@@ -17,7 +17,7 @@ from sqlite_utils.db import NotFoundError
 
 from store.asks import LEFT_MS, NewAsks
 from store.codec import KEY_COLUMNS, key_from_row
-from store.errors import BadInput, unusable
+from store.errors import BadInput, StoreUnavailable, unusable
 from store.key_input import checked_name, checked_secret
 from store.key_rules import Rules, checked_rule, describe
 from store.layout import Layout
@@ -120,7 +120,10 @@ class Keys:
     def all(self) -> list[Key]:
         """Every key, by name."""
         rows = self._read(lambda: read_keys(self._db.conn))
-        return [key_from_row(row) for _, *row in rows]
+        try:
+            return [key_from_row(row) for _, *row in rows]
+        except ValueError as exc:
+            raise StoreUnavailable(f"{self._path}: a key makes no sense ({exc}).") from exc
 
     def _read[T](self, query: Callable[[], T]) -> T:
         try:

@@ -117,6 +117,16 @@ def test_a_key_is_renamed_and_keeps_its_id(store: LocalStore, reader: LocalReade
     assert ["two", "uno"] == [each.name for each in reader.keys()]
 
 
+def test_a_key_that_makes_no_sense_is_said(store: LocalStore, root: Path) -> None:
+    store.add_key("one", SECRET)
+    with closing(sqlite3.connect(root / "keys.db")) as connection, connection:
+        connection.execute("UPDATE keys SET kind = 'odd'")
+    with closing(store.reader()) as reader:
+        for ask in (reader.keys, lambda: store.set_retention("one", 60)):
+            with pytest.raises(StoreUnavailable, match=r"keys.db: a key makes no sense .*odd"):
+                ask()
+
+
 def test_two_that_add_the_same_at_once(store: LocalStore, root: Path) -> None:
     other = LocalStore(root)
     original = other._keys._check_name
