@@ -114,7 +114,7 @@ class Filing:
             error=end.error,
             lost_bytes=exchange.lost_bytes,
         )
-        meta = summarize(seen, request, response)
+        meta = summarize(seen, request, response, in_flight.asked(exchange))
         content = Content(meta, recording.request, exchange.response, request, response, end.wire)
         place = self._segment(key).append(content)
         self._unsynced.add(key.id)

@@ -14,7 +14,7 @@ the offset of what it is a delta to.
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import accumulate, pairwise
@@ -41,6 +41,8 @@ ARRIVALS_SLICE = 500_000
 """Pairs of one frame of arrivals: 4 MB, well under MAX_RAW."""
 
 NO_RECORD = bytes(16)
+
+_PAIR = struct.Struct("<2I")
 
 _of_thread = threading.local()
 
@@ -148,6 +150,16 @@ def pack(
     return pack_stored(kind, record_id, payload, codec, len(data), aux)
 
 
+def pack_all(record_id: bytes, pieces: Iterable[tuple[int, int, bytes]]) -> bytes:
+    """Frames of (kind, aux, data), uncompressed, one after the other."""
+    frames: list[bytes] = []
+    for kind, aux, data in pieces:
+        size = len(data)
+        head = _BEFORE_CRC.pack(MAGIC, kind, 0, 0, record_id, aux, size, size)
+        frames += (head, zlib.crc32(data, zlib.crc32(head)).to_bytes(4, "little"), data)
+    return b"".join(frames)
+
+
 def pack_stored(
     kind: int, record_id: bytes, payload: bytes, codec: int, raw_length: int, aux: int
 ) -> bytes:
@@ -216,6 +228,9 @@ def pack_arrivals(
     for start in range(0, len(arrivals), ARRIVALS_SLICE):
         part = arrivals[start : start + ARRIVALS_SLICE]
         base = part[0][0]
+        if len(part) == 1:
+            yield pack(kind, record_id, _PAIR.pack(0, part[0][1]), aux=base)
+            return
         # A monotonic clock feeds this; a step back would be a bug of the caller, and is flattened.
         times = [base, *accumulate((at_ms for at_ms, _ in part), max)]
         numbers = [0] * (2 * len(part))

@@ -29,6 +29,8 @@ class Call(IntEnum):
     END = 5
 
 
+_REQUEST, _RESPONSE = Call.REQUEST, Call.RESPONSE
+
 type Queued = tuple[Call, "LocalRecording", int, Any]
 """(what, of which recording, at_ms, its argument)"""
 
@@ -45,6 +47,8 @@ class Handover:
         self.kept = 0
         """Bytes taken out that are still in memory, for the disk or a purge is slow; set by the thread."""
         self._arrived = threading.Event()
+        self._asleep = False
+        """The thread waits for something to arrive; else nothing needs to wake it."""
 
     def has_room(self, size: int) -> bool:
         """Whether `size` more bytes fit."""
@@ -64,8 +68,20 @@ class Handover:
         """Append a call that carries `size` bytes; heads and ends are taken however full it is."""
         self._put += size + CALL_BYTES
         self._queue.append(call)
-        if not self._arrived.is_set():
+        if self._asleep:
             self._arrived.set()
+
+    def put_chunk(self, call: Queued, size: int) -> bool:
+        """Append a call that carries `size` bytes, if they fit; the loop does this for each event
+        that passes, so it is `has_room` and `put` in one."""
+        put = self._put + size
+        if put - self._taken + self.kept >= self._limit:
+            return False
+        self._put = put + CALL_BYTES
+        self._queue.append(call)
+        if self._asleep:
+            self._arrived.set()
+        return True
 
     def take(self) -> list[Queued]:
         """Everything there is now."""
@@ -79,7 +95,10 @@ class Handover:
 
     def wait(self, timeout_s: float) -> bool:
         """Until something arrives, or `timeout_s`; True if something did."""
-        arrived = self._arrived.wait(timeout_s)
+        # Told before the queue is looked at: what is put after that look sets the event.
+        self._asleep = True
+        arrived = bool(self._queue) or self._arrived.wait(timeout_s)
+        self._asleep = False
         self._arrived.clear()
         return arrived
 
@@ -129,7 +148,7 @@ class LocalRecording:
 
     def request_chunk(self, at_ms: int, data: bytes) -> None:
         """Bytes of the request body, as on the wire."""
-        self._chunk(Call.REQUEST, at_ms, data)
+        self._chunk(_REQUEST, at_ms, data)
 
     def request_end(self, at_ms: int) -> None:
         """The request body is whole."""
@@ -143,7 +162,7 @@ class LocalRecording:
 
     def response_chunk(self, at_ms: int, data: bytes) -> None:
         """Bytes of the response body, as on the wire."""
-        self._chunk(Call.RESPONSE, at_ms, data)
+        self._chunk(_RESPONSE, at_ms, data)
 
     def end(
         self, at_ms: int, transport: Transport, error: str | None = None, wire: Wire | None = None
@@ -163,8 +182,6 @@ class LocalRecording:
         if self.ended:
             return
         size = len(data)
-        if self._full or not self._handover.has_room(size):
+        if self._full or not self._handover.put_chunk((call, self, at_ms, data), size):
             self._full = True
             self.lost += size
-        else:
-            self._handover.put((call, self, at_ms, data), size)

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from store.codec import end_json, pack_json, request_json, response_json
-from store.frames import Kind, pack
+from store.frames import Kind, pack_all
 from store.handover import Call, LocalRecording, Queued
 from store.parts import PartChunks, PartFiles
 from store.record import Ending, RecordMeta, ResponseHead, Transport, id_bytes
-from store.summary import begun
+from store.summary import Asked, asked, begun
 
 _CHUNKS = (Kind.REQUEST, Kind.RESPONSE)
+_KIND_OF = {Call.REQUEST: Kind.REQUEST, Call.RESPONSE: Kind.RESPONSE}
 
 COPY_BYTES = 128 * 1024
 """What of an exchange's bodies stays in memory beside its part: most end below it, and then the
@@ -45,6 +46,8 @@ class Exchange:
     """How many of its lost bytes the status has been told of."""
     parked: bool = False
     """It has ended, and its part says so."""
+    asked: Asked | None = None
+    """What its request was seen to ask."""
     tries: int = 0
     """How often it could not be stored for another reason than the disk."""
     discarded: bool = False
@@ -66,20 +69,21 @@ class Exchange:
 
     def take(self, call: Call, at_ms: int, value: Any) -> None:
         """Take in one call of the loop's."""
-        if self.stopped and call in (Call.REQUEST, Call.RESPONSE):
-            # It was in the queue already when the disk refused what came before it.
-            self.dropped += len(value)
-        elif call == Call.RESPONSE:
-            self.pending.append((Kind.RESPONSE, at_ms, value))
-        elif call == Call.REQUEST:
-            self.pending.append((Kind.REQUEST, at_ms, value))
+        kind = _KIND_OF.get(call)
+        if kind is not None:
+            if self.stopped:
+                # It was in the queue already when the disk refused what came before it.
+                self.dropped += len(value)
+            else:
+                self.pending.append((kind, at_ms, value))
         elif call == Call.REQUEST_END:
             self.request_ended = self.row_due = True
             self.pending.append((Kind.REQUEST_END, at_ms, b""))
         elif call == Call.HEAD:
             self.response = value
             self.row_due = True
-            self.pending.append((Kind.RESPONSE_HEAD, at_ms, pack_json(response_json(value))))
+            # Its JSON is made when it goes into a part; most short exchanges have none.
+            self.pending.append((Kind.RESPONSE_HEAD, at_ms, b""))
         elif call == Call.END:
             self.end = value
 
@@ -99,22 +103,27 @@ class InFlight:
     def take(self, calls: Iterable[Queued]) -> list[Exchange]:
         """Sort the loop's calls to their exchanges; returns those that ended, in their order."""
         ended = []
+        told: LocalRecording | None = None
+        exchange: Exchange | None = None
         for call, recording, at_ms, value in calls:
-            if call == Call.BEGIN:
-                exchange = self._open[recording.id] = Exchange(recording)
-            else:
-                found = self._open.get(recording.id)
-                if found is None:
-                    # Discarded while the loop was still telling of it.
-                    continue
-                exchange = found
-                exchange.take(call, at_ms, value)
-            if exchange.end is None:
-                self._dirty[recording.id] = exchange
-            else:
+            # Most calls are of the same exchange as the one before.
+            if recording is not told:
+                told = recording
+                if call is Call.BEGIN:
+                    exchange = self._open[recording.id] = Exchange(recording)
+                else:
+                    # None: discarded while the loop was still telling of it.
+                    exchange = self._open.get(recording.id)
+                if exchange is not None:
+                    self._dirty[recording.id] = exchange
+            if exchange is None or call is Call.BEGIN:
+                continue
+            exchange.take(call, at_ms, value)
+            if exchange.end is not None:
                 del self._open[recording.id]
-                self._dirty.pop(recording.id, None)
+                del self._dirty[recording.id]
                 ended.append(exchange)
+                exchange = None
         return ended
 
     def take_dirty(self) -> list[Exchange]:
@@ -158,8 +167,17 @@ class InFlight:
         pieces = exchange.pending
         if not exchange.in_part:
             pieces = [(Kind.BEGIN, 0, pack_json(_begin_json(recording))), *pieces]
-        raw_id = id_bytes(recording.id)
-        frames = b"".join(pack(kind, raw_id, data, aux=at_ms) for kind, at_ms, data in pieces)
+        head = exchange.response
+        if head is not None:
+            pieces = [
+                (
+                    kind,
+                    at_ms,
+                    pack_json(response_json(head)) if kind is Kind.RESPONSE_HEAD else data,
+                )
+                for kind, at_ms, data in pieces
+            ]
+        frames = pack_all(id_bytes(recording.id), pieces)
         if exchange.in_part:
             self._parts.append(recording.id, frames)
         else:
@@ -206,7 +224,7 @@ class InFlight:
 
     def part_is_gone(self, exchange: Exchange) -> bool:
         """A purge from another process took the part away."""
-        return exchange.in_part and not self._parts.path(exchange.recording.id).exists()
+        return exchange.in_part and self._parts.gone(exchange.recording.id)
 
     def remove_part(self, record_id: str) -> None:
         """The record is stored."""
@@ -233,8 +251,16 @@ class InFlight:
             recording.request,
             recording.protocol,
             exchange.response,
-            self.chunks(exchange, Kind.REQUEST) if exchange.request_ended else (),
+            self.asked(exchange) if exchange.request_ended else None,
         )
+
+    def asked(self, exchange: Exchange) -> Asked:
+        """What its request asked; looked at once it is whole, and then only counted."""
+        chunks = self.chunks(exchange, Kind.REQUEST)
+        if exchange.asked is None or not exchange.request_ended:
+            recording = exchange.recording
+            exchange.asked = asked(recording.request, recording.protocol, chunks)
+        return Asked(exchange.asked.model, sum(len(data) for _, data in chunks))
 
     def close(self) -> None:
         """Let the parts' descriptors go."""

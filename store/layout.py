@@ -140,12 +140,12 @@ def make_folder(path: Path) -> None:
         os.close(fd)
 
 
-def create_file(path: Path) -> int:
+def create_file(path: Path | str) -> int:
     """A new file of mode 0600, opened for appending; FileExistsError if there is one, link or not."""
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
 
 
-def open_file(path: Path, *, append: bool = False) -> int:
+def open_file(path: Path | str, *, append: bool = False) -> int:
     """An existing file, never through a link; FileNotFoundError if it is gone."""
     return os.open(path, (os.O_RDWR | os.O_APPEND if append else os.O_RDONLY) | _NO_LINK)
 

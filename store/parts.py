@@ -39,17 +39,22 @@ class PartFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._prefix = f"{folder}/"
         self._open: OrderedDict[str, int] = OrderedDict()
 
     def path(self, record_id: str) -> Path:
         """The file of a record."""
         return self._folder / f"{record_id}.part"
 
+    def _name(self, record_id: str) -> str:
+        # A Path costs as much as the system call it is for.
+        return f"{self._prefix}{record_id}.part"
+
     def create(self, record_id: str, frames: bytes) -> None:
         """A new part beginning with `frames`; on OSError there is none."""
-        self._keep(record_id, create_file(self.path(record_id)))
+        self._keep(record_id, create_file(self._name(record_id)))
         try:
-            self._write(record_id, frames)
+            self._write(record_id, frames, 0)
         except OSError:
             self.remove(record_id)
             raise
@@ -58,18 +63,25 @@ class PartFiles:
         """Add to a part; FileNotFoundError if it was purged meanwhile."""
         fd = self._open.get(record_id)
         if fd is None:
-            fd = open_file(self.path(record_id), append=True)
+            fd = open_file(self._name(record_id), append=True)
             self._keep(record_id, fd)
         else:
             self._open.move_to_end(record_id)
-            if os.fstat(fd).st_nlink == 0:
-                self.release(record_id)
-                raise FileNotFoundError(self.path(record_id))
-        self._write(record_id, frames)
+        info = os.fstat(fd)
+        if info.st_nlink == 0:
+            self.release(record_id)
+            raise FileNotFoundError(self._name(record_id))
+        self._write(record_id, frames, info.st_size)
 
-    def _write(self, record_id: str, frames: bytes) -> None:
+    def gone(self, record_id: str) -> bool:
+        """The file was taken away."""
+        fd = self._open.get(record_id)
+        if fd is None:
+            return not os.path.exists(self._name(record_id))
+        return os.fstat(fd).st_nlink == 0
+
+    def _write(self, record_id: str, frames: bytes, before: int) -> None:
         fd = self._open[record_id]
-        before = os.fstat(fd).st_size
         try:
             write_all(fd, frames)
         except OSError:
@@ -93,7 +105,8 @@ class PartFiles:
     def remove(self, record_id: str) -> None:
         """The record is stored or given up: the part goes."""
         self.release(record_id)
-        self.path(record_id).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._name(record_id))
 
     def close(self) -> None:
         """Close every descriptor."""

@@ -98,13 +98,29 @@ class Observed:
     lost_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the body of a request says."""
+
+    model: str | None
+    bytes: int
+
+
+def asked(request: RequestHead, protocol: str | None, chunks: Iterable[tuple[int, bytes]]) -> Asked:
+    """The model that the request names, and its size; the chunks are read once."""
+    ends, size = _pass(chunks, request.headers)
+    return Asked(_model(request.path, _protocol(protocol), ends), size)
+
+
 def summarize(
     seen: Observed,
     request_chunks: Iterable[tuple[int, bytes]],
     response_chunks: Iterable[tuple[int, bytes]],
+    known: Asked | None = None,
 ) -> RecordMeta:
-    """The finished record's row; each chunk source is read once."""
-    request_ends, request_bytes = _pass(request_chunks, seen.request.headers)
+    """The finished record's row; each chunk source is read once, the request's only if what it
+    asked is not `known`."""
+    request = known or asked(seen.request, seen.protocol, request_chunks)
     ttft_ms: int | None = None
     ends = Ends()
     response_bytes = 0
@@ -164,7 +180,7 @@ def summarize(
         port=seen.request.port,
         path=seen.request.path,
         protocol=seen.protocol,
-        model=_model(seen.request.path, protocol, request_ends) or told.model,
+        model=request.model or told.model,
         status=status,
         content_type=content_type,
         streamed=streamed,
@@ -181,7 +197,7 @@ def summarize(
         cache_read_tokens=told.usage.cache_read,
         cache_write_tokens=told.usage.cache_write,
         reasoning_tokens=told.usage.reasoning,
-        request_bytes=request_bytes,
+        request_bytes=request.bytes,
         response_bytes=response_bytes,
         lost_bytes=seen.lost_bytes,
         ttft_ms=ttft_ms,
@@ -196,10 +212,11 @@ def begun(
     request: RequestHead,
     protocol: str | None,
     response: ResponseHead | None,
-    request_chunks: Iterable[tuple[int, bytes]],
+    wanted: Asked | None,
 ) -> RecordMeta:
-    """The row of a record in flight; `request_chunks` empty until the request body is whole."""
-    request_ends, request_bytes = _pass(request_chunks, request.headers)
+    """The row of a record in flight; `wanted` None until the request body is whole."""
+    if wanted is None:
+        wanted = asked(request, protocol, ())
     content_type = _content_type(response)
     status = None if response is None else response.status
     return RecordMeta(
@@ -215,7 +232,7 @@ def begun(
         port=request.port,
         path=request.path,
         protocol=protocol,
-        model=_model(request.path, _protocol(protocol), request_ends),
+        model=wanted.model,
         status=status,
         content_type=content_type,
         streamed=is_streamed(content_type, request.path, status),
@@ -227,7 +244,7 @@ def begun(
         cache_read_tokens=None,
         cache_write_tokens=None,
         reasoning_tokens=None,
-        request_bytes=request_bytes,
+        request_bytes=wanted.bytes,
         response_bytes=0,
         lost_bytes=0,
         ttft_ms=None,

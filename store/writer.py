@@ -62,6 +62,8 @@ LOG_EVERY_S = 60.0
 SHUT_DOWN = "The proxy was shut down."
 
 
+_CARRYING = (Call.REQUEST, Call.RESPONSE)
+
 _DISK = (OSError, sqlite3.Error, StoreUnavailable)
 """What comes of the disk, and goes with it."""
 
@@ -261,11 +263,8 @@ class LocalWriter:
             self._answer_by = time.monotonic() + ANSWER_S
         self._answers_due = answers
         calls = self._handover.take()
-        size = CALL_BYTES * len(calls)
-        for call, _, _, value in calls:
-            if call in (Call.REQUEST, Call.RESPONSE):
-                size += len(value)
-        self._handover.taken(size)
+        sizes = [len(value) for call, _, _, value in calls if call in _CARRYING]
+        self._handover.taken(CALL_BYTES * len(calls) + sum(sizes))
         self._finished += self._in_flight.take(calls)
 
     def _write_parts(self) -> None:
@@ -287,11 +286,14 @@ class LocalWriter:
     def _write_part(self, exchange: Exchange) -> bool:
         """False if a purge has the key's folder: it is tried again in the next round."""
         key_id = exchange.recording.key_id
-        if not self._held(key_id):
-            return False
-        if not self._watched.is_on(key_id):
-            self._discard(exchange)
-            return True
+        # What is appended to a part that is there needs no lock: a purge takes the file away, and
+        # what is written to it after that is nowhere (store.parts).
+        if not exchange.in_part or exchange.row_due:
+            if not self._held(key_id):
+                return False
+            if not self._watched.is_on(key_id):
+                self._discard(exchange)
+                return True
         self._in_flight.write_part(exchange)
         if exchange.row_due:
             self._filing.note_live(self._in_flight.row(exchange))
