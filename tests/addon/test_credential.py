@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addon.credential import credentials, fingerprint
+from addon.credential import credentials, fingerprint, socket_credentials
 from store.record import Headers
 
 KEY = b"sk-ant-test-0000"
@@ -89,3 +89,31 @@ def test_any_bytes(headers: list[tuple[bytes, bytes]], path: str) -> None:
 def test_fingerprint(credential: bytes, expected: str) -> None:
     """Never more than twelve characters, and none that could drive a terminal."""
     assert expected == fingerprint(credential)
+
+
+SOCKETS: list[tuple[str, Headers, str, list[bytes]]] = [
+    ("as any call's", ((b"x-api-key", KEY),), "/v1/realtime?key=sk-test-1111", [KEY, OTHER]),
+    (
+        "a browser's, behind those",
+        (
+            (b"Sec-WebSocket-Protocol", b"realtime, openai-insecure-api-key." + KEY + b" , x"),
+            (b"authorization", b"Bearer " + OTHER),
+        ),
+        "/",
+        [OTHER, KEY],
+    ),
+    ("no key among them", ((b"sec-websocket-protocol", b"realtime,openai-insecure-api-key."),), "/", []),
+    ("an ephemeral token", (), "/ws/x?access_token=auth_tokens%2Fabc", [b"auth_tokens/abc"]),
+    ("the same, as a header", ((b"Authorization", b"Token auth_tokens/abc"),), "/", [b"auth_tokens/abc"]),
+    ("each once", ((b"authorization", b"Token " + KEY),), f"/?access_token={KEY.decode()}", [KEY]),
+    ("a blank one", ((b"authorization", b"Token  "),), "/?access_token=", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("headers", "path", "expected"), [row[1:] for row in SOCKETS], ids=[row[0] for row in SOCKETS]
+)
+def test_where_handshakes_put_them(headers: Headers, path: str, expected: list[bytes]) -> None:
+    """Places that only a WebSocket's handshake has; other calls are not looked at there."""
+    assert expected == socket_credentials(headers, path)
+    assert set(credentials(headers, path)) <= {KEY, OTHER}

@@ -328,6 +328,39 @@ async def test_a_handshake_that_is_refused_for_required(caplog: pytest.LogCaptur
         assert ({}, []) == (rig.recorder._sockets._open, rig.writer.recordings)
 
 
+async def test_what_is_not_recorded_is_held_in_the_ring() -> None:
+    """A session of a key that is off, and a turn, each as an exchange; switched on it begins anew,
+    and what was held says so."""
+    with running() as rig:
+        rig.context.configure(rig.recorder, flowtap_ring="1m")
+        ring = rig.recorder._keeping.ring
+        assert ring is not None
+        flow, turns = open_socket(rig, OFF, REALTIME), open_socket(rig, OFF)
+        asks(rig, turns, CREATE)
+        gets(rig, turns, b'{"type":"response.completed"}')
+        asks(rig, flow, UPDATE)
+        gets(rig, flow, STARTED)
+        assert 2 == len(ring)
+        rig.writer.keys = FakeKeyRing({OFF: KEYS[KEY]})
+        gets(rig, flow, DONE)
+        close(rig, flow, 1000, client=True)
+        assert [DONE] == rig.writer.only.response_chunks
+        rig.writer.keys = FakeKeyRing(KEYS)
+        found = ring.want(0)
+        assert [True, True] == [held.ended for held in found]
+        for held in found:
+            held.recording = rig.writer.begin(
+                KEYS[KEY], held.started_ms, held.request, held.protocol, held.id
+            )
+            while held.next_bytes is not None:
+                held.tell_next()
+        told = {record.protocol: at(record) for record in rig.writer.recordings[1:]}
+        assert ([UPDATE], [STARTED], [(Transport.COMPLETE, SWITCHED)]) == told["realtime"]
+        assert ([CREATE], [b'{"type":"response.completed"}'], [(Transport.COMPLETE, None)]) == (
+            told["responses"]
+        )
+
+
 async def test_an_error_of_the_flow_after_its_end_is_none() -> None:
     """The socket is forgotten by then."""
     with running() as rig:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from wsproto.frame_protocol import Opcode
 from addon import settings
 from addon.sockets import TurnByTurn
 from store.errors import StoreUnavailable
-from store.record import Key, Transport
+from store.record import Key, Passed, Transport, Wire
 from tests.addon.fakes import KEY, KEYS, OFF, OTHER, FakeKeyRing, FakeWriter
 from tests.addon.test_recorder import Rig, running
 
@@ -84,6 +85,11 @@ def close(rig: Rig, flow: http.HTTPFlow, code: int, reason: str = "", *, client:
     rig.recorder.websocket_end(flow)
 
 
+def passed(messages: list[bytes]) -> Passed:
+    data = b"".join(messages)
+    return Passed(len(data), sha256(data).hexdigest())
+
+
 @pytest.mark.check(14, 18)
 async def test_two_turns_are_two_records() -> None:
     """Each with the handshake's heads, its own messages as chunks, and one end."""
@@ -119,6 +125,9 @@ async def test_two_turns_are_two_records() -> None:
             assert (101, tuple(RESPONSE_FIELDS)) == (head.status, head.headers)
             assert [(Transport.COMPLETE, None)] == record.ends
             assert sorted(record.times) == record.times
+            assert [Wire(*map(passed, (record.request_chunks, record.response_chunks)))] == (
+                record.wires
+            )
         counters = rig.writer.counters
         assert (2, 2, 0) == (counters.seen, counters.recorded, counters.unmatched)
 
