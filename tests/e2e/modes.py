@@ -256,22 +256,10 @@ class Played:
 
     # -- client -------------------------------------------------------------------------------
 
-    def _door(self, route: Route) -> Door:
-        return Door(route.way, route.tls, self.proxy.ports[route.mode])
-
     def _http1(self, route: Route) -> None:
-        door = self._door(route)
-        named = route.named or route.host
-        if route.named is not None:
-            named = f"{route.named}:{door.port}"
-        elif route.port not in (80, 443):
-            named = f"{route.host}:{route.port}"
-        request = post(self.path, PREFIX, host=named, length=len(ASKED))
-        self.sent = fields_of(request)
-        if route.absolute:
-            request = request.replace(b"POST ", f"POST http://{named}".encode(), 1)
-        with Client(self.proxy, route.host, door=door, port=route.port) as client:
-            assert 200 == client.connect_status
+        with connected(self.proxy, route) as client:
+            request = asking(self.proxy, route, self.path, PREFIX, len(ASKED))
+            self.sent = fields_of(request)
             client.send(request)
             self._wait(self._half_there)
             client.send(ASKED[len(PREFIX) :])
@@ -280,11 +268,10 @@ class Played:
             client.read_until(LAST + b"\r\n0\r\n\r\n")
 
     def _streams(self, route: Route) -> None:
-        door = self._door(route)
         with (
-            H2Client(self.proxy, route.host, door=door)
+            H2Client(self.proxy, route.host, door=door_of(self.proxy, route))
             if route.version == TWO
-            else H3Client(self.proxy, route.host, port=door.port)
+            else H3Client(self.proxy, route.host, port=self.proxy.ports[route.mode])
         ) as client:
             stream = client.post(self.path, PREFIX, end=False)
             self.sent = client.fields[stream]
@@ -294,6 +281,31 @@ class Played:
             self._event_there.set()
             assert "end" == client.read_stream(stream)
             assert FIRST + LAST == client.bodies[stream]
+
+
+def door_of(proxy: ModesProxy, route: Route) -> Door:
+    """Where its clients come in."""
+    return Door(route.way, route.tls, proxy.ports[route.mode])
+
+
+def connected(proxy: ModesProxy, route: Route) -> Client:
+    """A connection for HTTP/1.1, all the way."""
+    client = Client(proxy, route.host, door=door_of(proxy, route), port=route.port)
+    assert 200 == client.connect_status
+    return client
+
+
+def asking(proxy: ModesProxy, route: Route, path: str, body: bytes, length: int) -> bytes:
+    """A request of HTTP/1.1 as that route's clients write it."""
+    named = route.host
+    if route.named is not None:
+        named = f"{route.named}:{proxy.ports[route.mode]}"
+    elif route.port not in (80, 443):
+        named = f"{route.host}:{route.port}"
+    request = post(path, body, host=named, length=length)
+    if route.absolute:
+        request = request.replace(b"POST ", f"POST http://{named}".encode(), 1)
+    return request
 
 
 def fields_of(request: bytes) -> tuple[tuple[bytes, bytes], ...]:

@@ -1,15 +1,26 @@
 """mitmproxy's modes: one exchange gives one and the same record, whichever way it came. docs/modes.md tells how."""
 
 import base64
+import contextlib
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from store.location import open_reader
 from store.record import Headers, State, Transport, Verdict
-from tests.e2e.harness import KEY, Client, done, post, records
+from tests.e2e.harness import (
+    DEADLINE_S,
+    KEY,
+    Call,
+    Client,
+    done,
+    post,
+    records,
+    wait_for,
+)
 from tests.e2e.modes import (
     API,
     CORPORATE_LOGIN,
@@ -22,10 +33,24 @@ from tests.e2e.modes import (
     Played,
     Rigs,
     Route,
+    asking,
+    connected,
     told,
 )
-from tests.e2e.moves_http1 import ASKED, FIRST, LAST, PREFIX, STREAM
-from tests.e2e.ways import Door, connect_as, socks5, socks5_as, straight
+from tests.e2e.moves_http1 import (
+    ASKED,
+    BEGUN,
+    FIRST,
+    LAST,
+    PREFIX,
+    QUESTION,
+    REPLY,
+    SSE,
+    STREAM,
+)
+from tests.e2e.ways import Door, connect, connect_as, socks5, socks5_as, straight
+from tests.e2e.websocket import HOST as SOCKET_HOST
+from tests.e2e.websocket import SocketClient, accept
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +99,52 @@ def test_every_mode_that_runs_here_has_its_routes() -> None:
             for version in (ONE, TWO)} <= found  # fmt: skip
 
 
+@pytest.mark.check(47, 56)
+def test_all_modes_at_once(rigs: Rigs) -> None:
+    """Every listener of the three proxies has a stream in flight at the same time, on one store."""
+    released = threading.Event()
+
+    def hold(call: Call) -> None:
+        call.read_body()
+        call.start(headers=SSE)
+        call.chunk(FIRST)
+        assert released.wait(DEADLINE_S)
+        call.chunk(LAST)
+        call.finish()
+
+    rigs.h1.script = rigs.plain.script = hold
+    routes = [route for route in ROUTES if route.version == ONE]
+    with contextlib.ExitStack() as stack:
+        # Whatever fails, the upstream's scripts may end.
+        stack.callback(released.set)
+        clients = []
+        for route in routes:
+            proxy = rigs.proxies[route.rig]
+            client = stack.enter_context(connected(proxy, route))
+            path = f"/v1/messages?at-once={route}"
+            client.send(asking(proxy, route, path, ASKED, len(ASKED)))
+            clients.append(client)
+        for client in clients:
+            client.read_until(FIRST)
+        wait_for(
+            lambda: (
+                len([r for r in records(rigs.store, "at-once") if r.response is not None])
+                == len(routes)
+            ),
+            "all of them in flight",
+        )
+        assert {State.LIVE} == {record.meta.state for record in records(rigs.store, "at-once")}
+        released.set()
+        for client in clients:
+            client.read_until(LAST + b"\r\n0\r\n\r\n")
+    found = done(rigs.store, "at-once", len(routes))
+    assert len(routes) == len({record.meta.path for record in found}) == len(found)
+    assert {(ASKED, STREAM, Verdict.COMPLETE)} == {
+        (record.request_body.data, record.response_body.data, record.meta.verdict)
+        for record in found
+    }
+
+
 def test_where_proxies_listen(rigs: Rigs) -> None:
     """Their status rows tell each listener and what it is; clients are only ever sent to a proxy."""
     reader = open_reader(str(rigs.store))
@@ -97,6 +168,44 @@ def test_where_proxies_listen(rigs: Rigs) -> None:
 def modes_of(command: list[str]) -> list[str]:
     """The values of `--mode`."""
     return [word for at, word in enumerate(command) if command[at - 1] == "--mode"]
+
+
+SOCKET_ROUTES = [
+    Route("as-is", "regular", ONE, connect),
+    Route("as-is", "reverse", ONE, tls=False),
+    Route("keeping", "reverse", ONE, tls=False),
+    Route("as-is", "socks5", ONE, socks5),
+    Route("as-is", "upstream", ONE, connect),
+]
+
+
+@pytest.mark.check(14)
+@pytest.mark.parametrize("route", SOCKET_ROUTES, ids=str)
+def test_a_websocket_by_every_way(rigs: Rigs, route: Route) -> None:
+    """As Codex opens it; in reverse mode it is the API's whatever Host says."""
+
+    def answer(call: Call) -> None:
+        server = accept(call)
+        assert QUESTION == server.hear()
+        server.say(BEGUN)
+        server.say(REPLY)
+        server.hear()
+
+    rigs.h1.script = answer
+    proxy = rigs.proxies[route.rig]
+    path = f"/v1/responses?route={route}&"
+    door = Door(route.way, route.tls, proxy.ports[route.mode])
+    with SocketClient(proxy, API, door=door) as client:
+        socket = client.handshake(path, KEY, [])
+        socket.say(QUESTION)
+        assert [BEGUN, REPLY] == socket.hear_all(2)
+        socket.close()
+        socket.hear()
+    (record,) = done(rigs.store, path)
+    host = API if route.mode == "reverse" else SOCKET_HOST
+    assert ("https", host, 443) == (record.meta.scheme, record.meta.host, record.meta.port)
+    assert (QUESTION, BEGUN + REPLY) == (record.request_body.data, record.response_body.data)
+    assert (101, Verdict.COMPLETE) == (record.meta.status, record.meta.verdict)
 
 
 # -- socks5 ---------------------------------------------------------------------------------------
