@@ -6,10 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from collectors.registry import fold
+from store.location import open_reader
 from store.record import Record, State, Transport, Verdict
 from tests.e2e.harness import Upstream, new_store, records, sse, wait_for
 from tests.e2e.modes import ModesProxy
 from tests.e2e.sdk_clients import CASES, PROMPT, Case, Seen, To
+from tui.listeners import client_variables
 from tui.record_json import events_of
 
 HOSTS = sorted({case.host for case in CASES})
@@ -44,28 +46,45 @@ def proxy(
         yield proxy
 
 
+def address(proxy: ModesProxy) -> str:
+    """What its status row says of where it listens."""
+    reader = open_reader(str(proxy.store))
+    try:
+        (status,) = reader.proxies()
+        return status.address
+    finally:
+        reader.close()
+
+
 @pytest.mark.check(12, 13, 16, 31)
-@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("told", ["argument", "environment"])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_an_sdk_with_another_base_url(
     proxy: ModesProxy,
     upstream: Upstream,
     monkeypatch: pytest.MonkeyPatch,
     case: Case,
-    asynchronous: bool,
+    told: str,
 ) -> None:
-    """It streams, and the record is of the real API: its host, its port, its path, its scheme."""
+    """It streams, and the record is of the real API: its host, its port, its path, its scheme.
+
+    By the SDK's own argument, synchronously; and asynchronously by the variables that the proxy's
+    status row is worth.
+    """
     for name in PROXY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    prompt = f"{PROMPT} {asynchronous}"
-    to = To(f"http://127.0.0.1:{proxy.ports[case.host]}", prompt=prompt)
+    base = f"http://127.0.0.1:{proxy.ports[case.host]}" if told == "argument" else None
+    if base is None:
+        for name, value in client_variables(address(proxy)):
+            monkeypatch.setenv(name, value)
+    to = To(base, prompt=f"{PROMPT} {told}")
     upstream.script = sse(*case.chunks)
     asked = len(upstream.calls)
 
     async def talk() -> Seen:
         return await case.asynchronous(to)
 
-    seen = asyncio.run(talk()) if asynchronous else case.sync(to)
+    seen = asyncio.run(talk()) if base is None else case.sync(to)
     (call,) = upstream.calls[asked:]
 
     def of_call() -> list[Record]:
