@@ -4,9 +4,9 @@ What is of no key that is on is counted by who sent it where, held in the memory
 is one, and stored nowhere. With `flowtap_required` it is said here which calls are refused.
 """
 
+import re
 import time
 from collections.abc import Callable
-from itertools import takewhile
 
 from addon.credential import fingerprint
 from addon.keeping import Keeping
@@ -16,6 +16,8 @@ from store.record import Headers, RequestHead, header
 
 CLIENT_CAP = 64
 """Characters of a client's name that are kept: clients choose them, and there is a row for each."""
+
+_PRODUCT = re.compile(rb"\s*([!-~]{1,%d})" % CLIENT_CAP)
 
 
 class Admission:
@@ -143,6 +145,5 @@ def client_of(headers: Headers) -> str | None:
     Printable ASCII alone and at most CLIENT_CAP characters, since it is stored and shown on a
     terminal; None where there is none.
     """
-    agent = (header(headers, b"user-agent") or b"")[: 2 * CLIENT_CAP].decode("latin-1").strip()
-    token = "".join(takewhile(lambda c: "!" <= c <= "~", agent))[:CLIENT_CAP]
-    return token or None
+    found = _PRODUCT.match(header(headers, b"user-agent") or b"")
+    return None if found is None else found[1].decode("ascii")

@@ -22,7 +22,7 @@ class Meter:
     __slots__ = ("_hash", "_sure", "_update", "bytes")
 
     def __init__(self) -> None:
-        self._hash = sha256(usedforsecurity=False)
+        self._hash = sha256()
         self._update = self._hash.update
         self._sure = True
         self.bytes = 0

@@ -5,6 +5,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store.location import open_reader
-from store.record import Record, Transport, Verdict
+from store.record import Passed, Record, Transport, Verdict, Wire
 from tests.e2e.harness import (
     DEADLINE_S,
     KEY,
@@ -217,6 +218,12 @@ def fields_of(head: bytes) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name, value) for name, _, value in pairs)
 
 
+def passed(message: Message, request_cut: int | None = None) -> Passed:
+    """What of a message passed: nothing of an answer to a request that was cut."""
+    body = b"".join(message.sent) if request_cut is None else b""
+    return Passed(len(body), sha256(body).hexdigest())
+
+
 _case = iter(range(1_000_000))
 
 _made_lost: list[str] = []
@@ -275,6 +282,8 @@ def test_in_is_out_is_stored(rig: tuple[Proxy, Upstream], plan: Plan) -> None:
     assert fields_of(played.request_head) == record.request.headers
     assert b"".join(plan.request.sent) == record.request_body.data
     assert 0 == record.meta.lost_bytes
+    # What passed, told apart from what is kept.
+    assert record.wire == Wire(passed(plan.request), passed(plan.response, plan.request.cut))
     if plan.request.cut is not None:
         assert record.response is None
         assert Transport.CLIENT_CLOSED is record.meta.transport
