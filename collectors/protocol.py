@@ -192,10 +192,16 @@ _MESSAGES_TYPES = frozenset(
 )
 
 
+_REALTIME = ("session.", "transcription_session.", "conversation.", "input_audio_buffer.")
+"""Before the responses of a session, whose events are called as those of Responses are."""
+
+
 def _by_shape(name: str | None, data: dict[str, Any]) -> LlmProtocol | None:
     kind = get_str(data, "type") or name or ""
     if kind in _MESSAGES_TYPES or (kind == "message" and "content" in data and "role" in data):
         return LlmProtocol.MESSAGES
+    if kind.startswith(_REALTIME):
+        return LlmProtocol.REALTIME
     what = get_str(data, "object") or ""
     if kind.startswith("response.") or what in ("response", "response.compaction"):
         return LlmProtocol.RESPONSES

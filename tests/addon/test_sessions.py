@@ -352,7 +352,7 @@ async def test_what_is_not_recorded_is_held_in_the_ring() -> None:
             held.recording = rig.writer.begin(
                 KEYS[KEY], held.started_ms, held.request, held.protocol, held.id
             )
-            while held.next_bytes is not None:
+            while not held.gone:
                 held.tell_next()
         told = {record.protocol: at(record) for record in rig.writer.recordings[1:]}
         assert ([UPDATE], [STARTED], [(Transport.COMPLETE, SWITCHED)]) == told["realtime"]

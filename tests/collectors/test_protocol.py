@@ -221,6 +221,8 @@ SHAPES: list[tuple[str, list[Any], LlmProtocol | None]] = [
     ("message body", [{"type": "message", "role": "assistant", "content": []}], M),
     ("response.created", [{"type": "response.created"}], R),
     ("only the event's name", [("response.created", {"response": {}})], R),
+    ("a session", [{"type": "session.created"}, {"type": "response.created"}], RT),
+    ("the client of one", [{"type": "input_audio_buffer.append"}], RT),
     ("response body", [{"object": "response"}], R),
     ("compaction body", [{"object": "response.compaction"}], R),
     ("chunk", [{"object": "chat.completion.chunk", "choices": []}], C),
