@@ -241,7 +241,8 @@ class ProxyStatus:
     writer: str
     pid: int
     address: str
-    """`host:port` it listens on, comma-separated if several."""
+    """Where it listens, comma-separated if several: `host:port` of an HTTP proxy, `mode@host:port` of a
+    listener in another mode, as `reverse:https://api.anthropic.com@127.0.0.1:8081`."""
     started_ms: int
     heartbeat_ms: int
     seen: int = 0

@@ -264,6 +264,13 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._sock.close()
 
+    @property
+    def alpn(self) -> str | None:
+        """The protocol that TLS settled on."""
+        return (
+            self._sock.selected_alpn_protocol() if isinstance(self._sock, ssl.SSLSocket) else None
+        )
+
     def send(self, data: bytes) -> None:
         """Raw bytes."""
         self._sock.sendall(data)

@@ -37,6 +37,7 @@ API = "api.anthropic.com"
 API_H2 = "api.openai.com"
 MODEL = "models.test"
 """A local model, without TLS."""
+NOBODY = "refused.test"
 MODEL_PORT = 11434
 
 LOGIN = "user:proxy-password-0000"
@@ -92,6 +93,7 @@ class Rigs:
                 f"{API}:443": self.h1.port,
                 f"{API_H2}:443": self.h2.port,
                 f"{MODEL}:{MODEL_PORT}": self.plain.port,
+                f"{NOBODY}:443": free_port(),
             }
             hosts = {f"tcp {name}": port for name, port in tcp.items()}
             hosts[f"udp {API}:443"] = self.h3.port
@@ -118,13 +120,18 @@ class Rigs:
                         **reverse,
                     },
                 ),
-                "keeping": proxy("keeping", reverse, "--set", "keep_host_header=true"),
+                "keeping": proxy(
+                    "keeping",
+                    {**reverse, "reverse-address": f"reverse:https://127.0.0.1:{self.h1.port}"},
+                    *("--set", "keep_host_header=true"),
+                ),
                 "login": proxy(
                     "login",
                     {
                         "regular": "regular",
                         "socks5": "socks5",
                         "upstream": f"upstream:http://127.0.0.1:{self.guarded.port}",
+                        "reverse": f"reverse:https://{API}",
                     },
                     *("--proxyauth", LOGIN),
                     *("--set", f"upstream_auth={CORPORATE_LOGIN}"),
@@ -182,6 +189,8 @@ ROUTES = [
     Route("as-is", "reverse", THREE),
     Route("keeping", "reverse", ONE),
     Route("keeping", "reverse-h2", TWO, host=API_H2),
+    # A hosts file leads the API's name to us, so that we go by its address.
+    Route("keeping", "reverse-address", ONE),
     Route("keeping", "reverse", THREE),
     Route("as-is", "socks5", ONE, socks5),
     Route("as-is", "socks5", TWO, socks5, host=API_H2),

@@ -10,56 +10,37 @@ same way, driven otherwise.
 import re
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from store.record import Record, Transport, Verdict
-from tests.e2e import moves_corporate as corporate
 from tests.e2e import moves_http1 as h1
 from tests.e2e import moves_http2 as h2
-from tests.e2e import moves_http3 as h3
 from tests.e2e import moves_sockets as sockets
 from tests.e2e.harness import head
 from tests.e2e.http2 import Stream
-from tests.e2e.http3 import H3Stream
-from tests.e2e.moves_http1 import ASKED, FIRST, JSON, LAST, PREFIX, REFUSAL, STREAM, Play
+from tests.e2e.moves_http1 import ASKED, FIRST, JSON, LAST, PREFIX, REFUSAL, STREAM
 from tests.e2e.moves_stops import overdue, reloaded, stopped
 from tests.e2e.stage import H1, PENDING, REFUSED, UNTRUSTED, Stage
+from tests.e2e.state_row import (
+    BOTH,
+    CLIENT,
+    CLOSED,
+    COMPLETE,
+    CUT_UP,
+    FAULT,
+    GONE,
+    INFORMED,
+    KILLED,
+    LIMIT,
+    RECOVERED,
+    STOPPED,
+    WATCHDOG,
+    Row,
+    Want,
+)
+from tests.e2e.state_rows_modes import MODE_ROWS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "ends.md"
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """What is recorded of an exchange, as far as it is the same in every run."""
-
-    transport: Transport
-    verdict: Verdict
-    status: int | None
-    error: str | None
-    request: bytes = ASKED
-    response: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One end. `want` None: there is no record."""
-
-    name: str
-    """Its number, with a letter where one end is driven in several ways."""
-    end: str
-    driven: str
-    play: Play
-    want: Want | None
-
-
-COMPLETE = Transport.COMPLETE
-CLIENT = Transport.CLIENT_CLOSED
-CLOSED = Transport.UPSTREAM_CLOSED
-FAULT = Transport.UPSTREAM_ERROR
-KILLED = Transport.KILLED
-STOPPED = Transport.PROXY_SHUTDOWN
-RECOVERED = Transport.RECOVERED
 
 half = h1.streams(FIRST, then=h1.silent)
 all_but_end = h1.streams(FIRST, LAST, then=h1.silent)
@@ -68,12 +49,6 @@ stream = h1.asked(h1.streams(FIRST, LAST, then=h1.finishes))
 refusal = h1.prefix(
     h1.says(head(413, [("content-length", str(len(REFUSAL)))]) + REFUSAL, h1.reads_rest)
 )
-GONE = "Client disconnected."
-CUT_UP = "HTTP/1 protocol error: peer closed connection without sending complete message body (…)"
-WATCHDOG = "mitmproxy closed the connection after 2 s without a byte (tcp_timeout)"
-INFORMED = "mitmproxy took the informational response … for the answer, which is lost"
-LIMIT = "… body exceeds mitmproxy's body_size_limit."
-BOTH = "Received message with both transfer-encoding and content-length headers…"
 
 ROWS: list[Row] = [
     Row("1a", "normal", "HTTP/1.1, JSON",
@@ -384,93 +359,7 @@ ROWS: list[Row] = [
     Row("31", "answered by another script", "in requestheaders",
         h1.play(h1.asked(h1.silent), h1.gets(b"not here"), deed="answer-requestheaders", rig="buffered"),
         Want(COMPLETE, Verdict.FAILED, 403, "HTTP 403 Forbidden", ASKED, b"not here")),
-    Row("32a", "a company's proxy", "refuses the tunnel with 407",
-        corporate.play(h1.asked(h1.silent), h1.waits, refusal=corporate.UNAUTHORIZED),
-        Want(FAULT, Verdict.FAILED, None,
-             "Upstream proxy … refused HTTP CONNECT request: 407 Proxy Authentication Required", b"")),
-    Row("32b", "a company's proxy", "refuses the tunnel with 502",
-        corporate.play(h1.asked(h1.silent), h1.waits, refusal=corporate.BAD_GATEWAY),
-        Want(FAULT, Verdict.FAILED, None,
-             "Upstream proxy … refused HTTP CONNECT request: 502 Bad Gateway", b"")),
-    Row("32c", "a company's proxy", "talks no HTTP",
-        corporate.play(h1.asked(h1.silent), h1.waits, refusal=b"what?\r\n\r\n"),
-        Want(FAULT, Verdict.FAILED, None, "Error connecting to …: Bad HTTP response line: b'what?'", b"")),
-    Row("32d", "a company's proxy", "refuses the connection",
-        h1.play(h1.asked(h1.silent), h1.waits, rig="corporate-gone"),
-        Want(FAULT, Verdict.FAILED, None, "[Errno 111] Connect call failed …", b"")),
-    Row("32e", "a company's proxy", "dies in mid-response",
-        corporate.play(h1.asked(half), h1.after(FIRST, corporate.cuts)),
-        Want(CLOSED, Verdict.UPSTREAM_CLOSED, 200, CUT_UP, ASKED, FIRST)),
-    Row("32f", "a company's proxy", "dies while the head is waited for",
-        corporate.play(h1.asked(h1.silent), h1.when_reached(corporate.cuts)),
-        Want(CLOSED, Verdict.UPSTREAM_CLOSED, None, "server closed connection")),
-    Row("32g", "a company's proxy", "plain HTTP, answered with 407 by itself",
-        corporate.play(h1.asked(h1.silent), h1.gets(b"\r\n\r\n"), refusal=corporate.UNAUTHORIZED,
-                       plain=True),
-        Want(COMPLETE, Verdict.FAILED, 407, "HTTP 407 Proxy Authentication Required")),
-    Row("32h", "a company's proxy", "plain HTTP, dies in mid-response",
-        corporate.play(h1.asked(half), h1.after(FIRST, corporate.cuts), plain=True),
-        Want(CLOSED, Verdict.UPSTREAM_CLOSED, 200, CUT_UP, ASKED, FIRST)),
-    Row("33a", "HTTP/3", "normal, event stream",
-        h3.play(h3.asked(h3.streams(FIRST, LAST, then=H3Stream.finish)), h3.ends),
-        Want(COMPLETE, Verdict.COMPLETE, 200, None, ASKED, STREAM)),
-    Row("33b", "HTTP/3", "the upstream has the first half of the request before there is a second",
-        h3.play(h3.prefix(h3.reads_rest(h3.streams(FIRST, LAST, then=H3Stream.finish))),
-                h3.when_reached(h3.sends_rest), body=PREFIX, end=False),
-        Want(COMPLETE, Verdict.COMPLETE, 200, None, ASKED, STREAM)),
-    Row("33c", "HTTP/3", "client stops the response: STOP_SENDING",
-        h3.play(h3.asked(h3.streams(FIRST, then=H3Stream.wait_closed)), h3.after(FIRST, h3.stops)),
-        Want(CLIENT, Verdict.CLIENT_CLOSED, 200, "stream closed by client (H3_REQUEST_CANCELLED)",
-             ASKED, FIRST)),
-    Row("33d", "HTTP/3", "client stops the response after the last event",
-        h3.play(h3.asked(h3.streams(FIRST, LAST, then=H3Stream.wait_closed)),
-                h3.after(LAST, h3.stops)),
-        Want(CLIENT, Verdict.COMPLETE, 200, None, ASKED, STREAM)),
-    Row("33e", "HTTP/3", "client aborts its upload: RESET_STREAM",
-        h3.play(h3.prefix(h3.silent), h3.when_reached(h3.aborts), body=PREFIX, end=False),
-        Want(CLIENT, Verdict.CLIENT_CLOSED, None, "stream closed by client (H3_REQUEST_CANCELLED)",
-             PREFIX)),
-    Row("33f", "HTTP/3", "client closes the connection: CONNECTION_CLOSE",
-        h3.play(h3.asked(h3.streams(FIRST, then=H3Stream.wait_closed)),
-                h3.after(FIRST, h3.hangs_up)),
-        Want(CLIENT, Verdict.CLIENT_CLOSED, 200, "HTTP/3 connection closed: NO_ERROR", ASKED, FIRST)),
-    Row("33g", "HTTP/3", "client vanishes: the connection is given up when it was idle for long",
-        h3.play(h3.asked(h3.streams(FIRST, then=H3Stream.wait_closed)),
-                h3.after(FIRST, h3.vanishes), client_idle_s=h3.LOST_S),
-        Want(CLIENT, Verdict.CLIENT_CLOSED, 200, "HTTP/3 connection closed: …", ASKED, FIRST)),
-    Row("33h", "HTTP/3", "upstream resets the stream before its head",
-        h3.play(h3.asked(h3.does(H3Stream.reset)), h3.ends),
-        Want(FAULT, Verdict.FAILED, None, "stream closed by upstream (H3_INTERNAL_ERROR)")),
-    Row("33i", "HTTP/3", "upstream resets the stream in mid-response",
-        h3.play(h3.asked(h3.received(FIRST, H3Stream.reset)), h3.after(FIRST, h3.releases)),
-        Want(FAULT, Verdict.FAILED, 200, "stream closed by upstream (H3_INTERNAL_ERROR)",
-             ASKED, FIRST)),
-    Row("33j", "HTTP/3", "upstream closes the connection in mid-response",
-        h3.play(h3.asked(h3.received(FIRST, H3Stream.close_connection)),
-                h3.after(FIRST, h3.releases)),
-        Want(CLOSED, Verdict.UPSTREAM_CLOSED, 200, "HTTP/3 connection closed: H3_NO_ERROR",
-             ASKED, FIRST)),
-    Row("33k", "HTTP/3", "upstream vanishes: the connection is given up when it was idle for long",
-        h3.play(h3.asked(h3.received(FIRST, H3Stream.vanish)),
-                h3.after(FIRST, h3.releases), upstream_idle_s=h3.LOST_S),
-        Want(CLOSED, Verdict.UPSTREAM_CLOSED, 200, "HTTP/3 connection closed: …", ASKED, FIRST)),
-    Row("33l", "HTTP/3", "nobody at the upstream's port",
-        h3.play(h3.asked(h3.silent), h3.ends, rig="http3-nobody"),
-        Want(CLOSED, Verdict.UPSTREAM_CLOSED, None, "connection closed", b"")),
-    Row("33m", "HTTP/3", "no datagram for mitmproxy's 20 s, which cannot be set",
-        h3.play(h3.asked(h3.streams(FIRST, then=H3Stream.wait_closed)), h3.stays,
-                rig="http3-impatient"),
-        Want(KILLED, Verdict.FAILED, 200,
-             "mitmproxy closed the UDP connection after 2 s without a byte", ASKED, FIRST)),
-    Row("33n", "HTTP/3", "413 before the request is whole, and the client aborts its upload: within 5 s",
-        h3.play(h3.prefix(h3.refuses), h3.after(REFUSAL, h3.aborts), body=PREFIX, end=False),
-        Want(COMPLETE, Verdict.FAILED, 413, "request_too_large: too large", PREFIX, REFUSAL)),
-    Row("33o", "HTTP/3", "trailers of the response: forwarded, not stored",
-        h3.play(h3.asked(h3.streams(FIRST, LAST, then=h3.checksums)), h3.ends),
-        Want(COMPLETE, Verdict.COMPLETE, 200, None, ASKED, STREAM)),
-    Row("33p", "HTTP/3", "an informational response: mitmproxy takes it for the answer",
-        h3.play(h3.asked(h3.does(h3.informs)), h3.ends),
-        Want(KILLED, Verdict.FAILED, 103, INFORMED)),
+    *MODE_ROWS,
 ]  # fmt: skip
 
 
@@ -508,6 +397,8 @@ INTRODUCTION = """\
 Every end that a real proxy was driven into, and what was recorded of it: exactly one record each, or none where it says so.
 `transport` is how the connection ended, `verdict` what that means for the answer: the protocol's own last event comes first.
 `kept` is what was stored of the bodies, byte for byte, of what had passed. `…` stands for what differs from run to run.
+
+What is mitmproxy's own doing (15b, 24, 25, 26, 33m), and what helps: [modes.md](modes.md#where-mitmproxy-itself-ends-a-call).
 
 Made by `python -m tests.e2e.state_table --write`; a test holds every row.
 

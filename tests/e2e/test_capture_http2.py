@@ -1,11 +1,12 @@
 """HTTP/2 on both legs: names, cookies, the streams of one connection. How they end: state_table.py."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from store.record import Transport
-from tests.e2e.harness import Proxy, done, new_store
+from tests.e2e.harness import Client, Proxy, Upstream, done, new_store, post
 from tests.e2e.http2 import H2Client, H2Upstream, Stream
 
 HOST = "api.openai.com"
@@ -70,3 +71,21 @@ def test_streams_of_one_connection(rig: tuple[Proxy, H2Upstream]) -> None:
     assert {b"body-%d" % n: b"data: body-%d\n\n" % n for n in range(4)} == {
         record.request_body.data: record.response_body.data for record in found
     }
+
+
+def test_http2_can_be_switched_off(tmp_path: Path) -> None:
+    """`--set http2=false`, which docs/modes.md names against GOAWAY: both sides offer HTTP/2 and speak
+    HTTP/1.1."""
+    store = new_store(tmp_path / "store")
+    both = ("h2", "http/1.1")
+    with Upstream(lambda call: call.answer(call.read_body()), alpn=both) as upstream:
+        options = ["--set", "http2=false"]
+        with (
+            Proxy(store, tmp_path / "confdir", upstream, options) as proxy,
+            Client(proxy, HOST, alpn=both) as client,
+        ):
+            assert "http/1.1" == client.alpn
+            client.send(post("/v1/chat/completions", b"hi", host=HOST))
+            client.read_until(b"\r\n\r\nhi")
+            (record,) = done(store)
+    assert "HTTP/1.1" == record.request.http_version

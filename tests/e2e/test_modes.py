@@ -27,8 +27,10 @@ from tests.e2e.modes import (
     LOGIN,
     MODEL,
     MODEL_PORT,
+    NOBODY,
     ONE,
     ROUTES,
+    THREE,
     TWO,
     Played,
     Rigs,
@@ -48,14 +50,14 @@ from tests.e2e.moves_http1 import (
     SSE,
     STREAM,
 )
-from tests.e2e.ways import Door, connect, connect_as, socks5, socks5_as, straight
+from tests.e2e.ways import Door, connect, connect_as, socks5, socks5_as, socks5_to, straight
 from tests.e2e.websocket import HOST as SOCKET_HOST
 from tests.e2e.websocket import SocketClient, accept
 
 
 @pytest.fixture(scope="module")
 def rigs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rigs]:
-    """Three proxies on one store, in thirteen listeners of four modes; all tests here share them."""
+    """Three proxies on one store, in fifteen listeners of four modes; all tests here share them."""
     with Rigs(tmp_path_factory.mktemp("modes")) as rigs:
         yield rigs
 
@@ -97,6 +99,7 @@ def test_every_mode_that_runs_here_has_its_routes() -> None:
     found = {(route.rig, route.mode.partition("-")[0], route.version) for route in ROUTES}
     assert {("as-is", mode, version) for mode in ("regular", "reverse", "socks5", "upstream")
             for version in (ONE, TWO)} <= found  # fmt: skip
+    assert ("as-is", "reverse", THREE) in found
 
 
 @pytest.mark.check(47, 56)
@@ -220,6 +223,25 @@ def test_socks5_lets_nobody_in_without_the_password(rigs: Rigs, login: str | Non
         assert 407 == client.connect_status
 
 
+def test_socks5_to_nobody(rigs: Rigs) -> None:
+    """Refused inside of SOCKS, before there is any request."""
+    proxy = rigs.proxies["as-is"]
+    with Client(proxy, NOBODY, door=Door(socks5, port=proxy.ports["socks5"])) as client:
+        assert 502 == client.connect_status
+
+
+def test_socks5_to_an_address(rigs: Rigs) -> None:
+    """The client resolved the name itself; the record has the name it asks for."""
+    proxy = rigs.proxies["as-is"]
+    rigs.h1.script = lambda call: call.answer(call.read_body())
+    door = Door(socks5_to("127.0.0.1", rigs.h1.port), port=proxy.ports["socks5"])
+    with Client(proxy, API, door=door) as client:
+        client.send(post("/v1/messages?by-address", b"{}", host=API))
+        client.read_until(b"\r\n\r\n{}")
+    (record,) = done(rigs.store, "by-address")
+    assert (API, 443) == (record.meta.host, record.meta.port)
+
+
 CURL = shutil.which("curl")
 
 
@@ -245,6 +267,44 @@ def test_curl_through_socks5(rigs: Rigs, rig: str, tls: bool) -> None:
     assert (b"hello", b"", 0) == (answer.stdout, answer.stderr, answer.returncode)
     (record,) = done(rigs.store, path)
     assert (host, port, b"hello") == (record.meta.host, record.meta.port, record.request_body.data)
+
+
+# -- passwords in reverse mode --------------------------------------------------------------------
+
+
+def test_proxyauth_in_reverse_mode_takes_the_place_of_the_key(rigs: Rigs) -> None:
+    """mitmproxy asks for it in Authorization, where the key is; the refusal is recorded."""
+    proxy = rigs.proxies["login"]
+    door = Door(straight, tls=False, port=proxy.ports["reverse"])
+    with Client(proxy, API, door=door) as client:
+        client.send(post("/v1/messages?unasked", b"{}", host="127.0.0.1"))
+        client.read_until(b"HTTP/1.1 401 ")
+    (record,) = done(rigs.store, "unasked")
+    assert (401, Verdict.FAILED) == (record.meta.status, record.meta.verdict)
+
+
+def test_upstream_auth_in_reverse_mode_replaces_the_key(rigs: Rigs) -> None:
+    """The API gets the company's password; the record has neither password, and the client's key."""
+    proxy = rigs.proxies["login"]
+    rigs.h1.script = lambda call: call.answer(call.read_body())
+    own = base64.b64encode(LOGIN.encode()).decode()
+    request = post(
+        "/v1/messages?replaced",
+        b"{}",
+        host="127.0.0.1",
+        headers=[("Authorization", f"Basic {own}")],
+    )
+    door = Door(straight, tls=False, port=proxy.ports["reverse"])
+    with Client(proxy, API, door=door) as client:
+        client.send(request)
+        client.read_until(b"\r\n\r\n{}")
+    (record,) = done(rigs.store, "replaced")
+    (call,) = [call for call in rigs.h1.calls if "replaced" in call.path]
+    encoded = base64.b64encode(CORPORATE_LOGIN.encode()).decode()
+    assert f"Basic {encoded}" == call.header("authorization")
+    names = [name.lower() for name, _ in record.request.headers]
+    assert b"authorization" not in names
+    assert b"x-api-key" in names
 
 
 # -- a company's proxy ----------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import pytest
 from store.location import open_reader
 from tests.e2e.harness import records
 from tests.e2e.stage import Stage
-from tests.e2e.state_table import PAGE, ROWS, Row, observed, page
+from tests.e2e.state_row import Row
+from tests.e2e.state_table import PAGE, ROWS, observed, page
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -178,7 +178,14 @@ class Upstream:
     OSError and Gone: a proxy that hangs up is often what a test wants.
     """
 
-    def __init__(self, script: Script, *, tls: bool = True, ca: trustme.CA | None = None) -> None:
+    def __init__(
+        self,
+        script: Script,
+        *,
+        tls: bool = True,
+        ca: trustme.CA | None = None,
+        alpn: Sequence[str] = ("http/1.1",),
+    ) -> None:
         """`ca` where several upstreams are to be trusted alike; else each has its own."""
         self.script = script
         self.calls: list[Call] = []
@@ -188,7 +195,7 @@ class Upstream:
         if tls:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.ca.issue_cert(*HOSTS).configure_cert(self._context)
-            self._context.set_alpn_protocols(["http/1.1"])
+            self._context.set_alpn_protocols(list(alpn))
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()

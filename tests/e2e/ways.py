@@ -40,8 +40,11 @@ def connect_as(login: str) -> Way:
     return way
 
 
-NO_AUTHENTICATION, PASSWORD, REFUSED = 0, 2, 0xFF
+NO_AUTHENTICATION, PASSWORD = 0, 2
 """SOCKS5's methods (RFC 1928, 3)."""
+
+IPV4, DOMAIN = 1, 3
+"""Its kinds of addresses (RFC 1928, 5)."""
 
 
 def socks5(sock: socket.socket, host: str, port: int, login: str | None = None) -> int:
@@ -57,7 +60,26 @@ def socks5(sock: socket.socket, host: str, port: int, login: str | None = None) 
         )
         if b"\x01\x00" != exactly(sock, 2):
             return 407
-    sock.sendall(bytes([5, 1, 0, 3, len(host)]) + host.encode() + port.to_bytes(2, "big"))
+    name = bytes([DOMAIN, len(host)]) + host.encode()
+    return _socks5_request(sock, name + port.to_bytes(2, "big"))
+
+
+def socks5_to(address: str, port: int) -> Way:
+    """The same, but the client has looked the name up: SOCKS gets an IPv4 address."""
+
+    def way(sock: socket.socket, host: str, wanted: int) -> int:
+        sock.sendall(bytes([5, 1, NO_AUTHENTICATION]))
+        assert bytes([5, NO_AUTHENTICATION]) == exactly(sock, 2)
+        return _socks5_request(
+            sock, bytes([IPV4]) + socket.inet_aton(address) + port.to_bytes(2, "big")
+        )
+
+    return way
+
+
+def _socks5_request(sock: socket.socket, target: bytes) -> int:
+    """CONNECT, in SOCKS' words."""
+    sock.sendall(bytes([5, 1, 0]) + target)
     reply = exactly(sock, 10)
     return 200 if reply[1] == 0 else 502
 
