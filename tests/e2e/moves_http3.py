@@ -12,7 +12,7 @@ from tests.e2e.upstream import Gone
 type Up = Callable[[H3Stream, Scene], None]
 type Down = Callable[[H3Client, int, Scene], None]
 
-LOST_S = 1.0
+LOST_S = 2.0
 """How long a silent connection is given where it is to be lost: long enough for a handshake on a busy
 machine, as every datagram counts anew."""
 

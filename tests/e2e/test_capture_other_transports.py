@@ -1,12 +1,10 @@
-"""What is not a POST over TLS through CONNECT: plain HTTP, reverse mode, WebSockets."""
+"""What is not a POST over TLS through CONNECT: plain HTTP, WebSockets. Other modes: test_modes.py."""
 
 import socket
 from pathlib import Path
 
-import httpx
 import pytest
 
-from store.record import Transport
 from tests.e2e.harness import (
     DEADLINE_S,
     KEY,
@@ -51,22 +49,6 @@ def test_plain_http(tmp_path: Path) -> None:
     assert b"hi" == record.response_body.data
 
 
-@pytest.mark.check(12)
-def test_reverse_mode(tmp_path: Path) -> None:
-    """For clients that know no proxy: the record has the upstream's name, as mitmproxy sends it."""
-    # mitmproxy writes into Host where the connection goes: with lazy, before our redirect.
-    arguments = ["--mode", "reverse:https://api.openai.com/", "--set", "connection_strategy=lazy"]
-    with running(tmp_path, echo, arguments) as (proxy, _):
-        with httpx.Client(trust_env=False, timeout=DEADLINE_S) as client:
-            url = f"http://127.0.0.1:{proxy.port}/v1/responses"
-            response = client.post(url, content=b"hi", headers={"authorization": f"Bearer {KEY}"})
-            assert b"hi" == response.content
-        (record,) = done(proxy.store)
-        assert 0 == proxy.stop()
-    assert "api.openai.com" == record.request.host
-    assert Transport.COMPLETE is record.meta.transport
-
-
 def frame(payload: bytes, *, masked: bool) -> bytes:
     """A short text frame; a mask of zeros leaves the payload readable."""
     mask_bit, mask = (0x80, b"\0\0\0\0") if masked else (0, b"")
@@ -80,7 +62,7 @@ def unmasked(data: bytes) -> bytes:
 
 
 def test_a_websocket_passes(tmp_path: Path) -> None:
-    """Not recorded yet, and not harmed: frames go both ways while it is open."""
+    """Nobody asks for a response on it: it is not recorded, and not harmed."""
 
     def script(call: Call) -> None:
         call.send(
