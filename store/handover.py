@@ -71,18 +71,6 @@ class Handover:
         if self._asleep:
             self._arrived.set()
 
-    def put_chunk(self, call: Queued, size: int) -> bool:
-        """Append a call that carries `size` bytes, if they fit; the loop does this for each event
-        that passes, so it is `has_room` and `put` in one."""
-        put = self._put + size
-        if put - self._taken + self.kept >= self._limit:
-            return False
-        self._put = put + CALL_BYTES
-        self._queue.append(call)
-        if self._asleep:
-            self._arrived.set()
-        return True
-
     def take(self) -> list[Queued]:
         """Everything there is now."""
         queue = self._queue
@@ -179,9 +167,17 @@ class LocalRecording:
         self._full = True
 
     def _chunk(self, call: Call, at_ms: int, data: bytes) -> None:
+        # The loop does this for each event that passes: `has_room` and `put` without calling them.
         if self.ended:
             return
         size = len(data)
-        if self._full or not self._handover.put_chunk((call, self, at_ms, data), size):
+        handover = self._handover
+        put = handover._put + size
+        if self._full or put - handover._taken + handover.kept >= handover._limit:
             self._full = True
             self.lost += size
+            return
+        handover._put = put + CALL_BYTES
+        handover._queue.append((call, self, at_ms, data))
+        if handover._asleep:
+            handover.wake()

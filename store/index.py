@@ -7,6 +7,7 @@ that is reset at the wrong moment between two processes (sqlite.org/wal.html#wal
 """
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -101,6 +102,7 @@ class Index:
         self, layout: Layout, *, patience_s: float = BUSY_TIMEOUT_S, durable: bool = False
     ) -> None:
         self._layout = layout
+        self._log = f"{layout.index}-wal"
         self._patience_s = patience_s
         self._db: Database = open_database(layout.index, timeout_s=patience_s)
         for pragma in (
@@ -307,12 +309,11 @@ class Index:
 
         False if others commit or read for longer than `wait_s`, or, without `truncate`, if it is small.
         """
-        wal = self._layout.index.with_name(self._layout.index.name + "-wal")
         least = 1 if truncate else CHECKPOINT_BYTES
         give_up = time.monotonic() + wait_s
         while True:
             with contextlib.suppress(FileNotFoundError):
-                if wal.stat().st_size < least:
+                if os.stat(self._log).st_size < least:
                     return truncate
             if self._checkpoint_now("TRUNCATE" if truncate else "PASSIVE", give_up):
                 return True

@@ -28,11 +28,14 @@ from store.record import Ask, Key, RequestHead, Transport
 from store.seen import Senders
 from store.status import Status
 
+LOOK_S = 0.2
+"""How often a busy one does; before it puts anything new where a purge may be, it looks each time."""
+
 DRAIN_S = 0.05
 """How often the queue is emptied while there is traffic: what a killed process can lose."""
 
 KEYS_S = 0.5
-"""How often an idle writer looks for changed keys; a busy one does at every drain."""
+"""How often an idle writer looks for changed keys."""
 
 RETRY_S = 1.0
 KEEP_TRYING = 1_000
@@ -208,8 +211,8 @@ class LocalWriter:
         """One round. Whatever fails in a step of it, the other steps are taken and the thread
         goes on: a dead thread loses every later record."""
         now = self._round_at = time.monotonic()
-        for step in (
-            self._refresh_keys,
+        steps: tuple[Callable[[], None], ...] = (
+            lambda: self._look_for_keys(now),
             self._drain,
             self._write_parts,
             lambda: self._finish(now, at_once=at_once),
@@ -217,7 +220,8 @@ class LocalWriter:
             lambda: self._status.publish(self._index, now),
             lambda: self._tell_seen(now, at_once=at_once),
             lambda: self._answer(now, at_once=at_once),
-        ):
+        )
+        for step in steps:
             try:
                 step()
             except Exception as exc:
@@ -230,6 +234,11 @@ class LocalWriter:
         if now - self._logged_at >= LOG_EVERY_S:
             self._logged_at = now
             self._log(f"the store fails: {trouble} (in {self._layout.root})")
+
+    def _look_for_keys(self, now: float) -> None:
+        if now - self._keys_at >= LOOK_S:
+            self._keys_at = now
+            self._refresh_keys()
 
     def _refresh_keys(self) -> None:
         if not self._watched.refresh():
