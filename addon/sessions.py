@@ -19,7 +19,7 @@ from store.record import RequestHead, ResponseHead, Transport, Wire
 class Recorded:
     """One record of messages. What passes is metered apart from what is kept of it."""
 
-    __slots__ = ("_asked", "_client", "_headed", "_server", "_started_ns", "recording")
+    __slots__ = ("_asked", "_client", "_headed", "_server", "_started_ns", "_unseen", "recording")
 
     def __init__(self, recording: Recording, started_ns: int) -> None:
         self.recording = recording
@@ -27,6 +27,7 @@ class Recorded:
         self._client, self._server = Meter(), Meter()
         self._asked = False
         self._headed = False
+        self._unseen = False
 
     def client(self, data: bytes) -> None:
         """The client said it. The first message asks: it has the model, if any has."""
@@ -54,6 +55,13 @@ class Recorded:
         if data:
             self.recording.response_chunk(self._now(), data)
 
+    def answer(self, head: ResponseHead | None, body: bytes | None) -> None:
+        """An answer that is no socket, if there was one; None: its body passed unseen."""
+        self.asked()
+        self.head(head)
+        self._unseen = body is None
+        self.server(body or b"")
+
     def end(self, transport: Transport, text: str | None) -> None:
         """It is over."""
         self.recording.end(
@@ -63,7 +71,9 @@ class Recorded:
     def _wire(self) -> Wire | None:
         """All that has passed; None if that is not known for sure."""
         request, response = self._client.passed(), self._server.passed()
-        return None if request is None or response is None else Wire(request, response)
+        if self._unseen or request is None or response is None:
+            return None
+        return Wire(request, response)
 
     def _now(self) -> int:
         """Milliseconds since it began."""
@@ -164,18 +174,22 @@ class Session:
         """With a socket."""
 
     def refused(
-        self, body: bytes, transport: Transport, text: str | None, _: Writer | None
+        self, body: bytes | None, transport: Transport, text: str | None, _: Writer | None
     ) -> None:
         """The answer was no socket, but this."""
         if self._record is not None:
-            self._record.asked()
-            self._record.head(self._handshake.response)
-            self._record.server(body)
+            self._record.answer(self._handshake.response, body)
         self.end(transport, text)
 
     def needs(self, _: bytes) -> bool:
         """Whether a message of the client's may not pass unrecorded: none may."""
         return True
+
+    def lost(self, writer: Writer | None) -> str | None:
+        """Why what comes would not be recorded, though the store is well; None: it will, or need not."""
+        if not self._broken or writer is None or self._handshake.key_id(writer.keys) is None:
+            return None
+        return "the recording of this session failed"
 
     def message(self, data: bytes, *, from_client: bool, writer: Writer | None) -> None:
         """A message passes."""

@@ -28,6 +28,7 @@ ABNORMAL = 1006
 """The code of a socket that was dropped without a goodbye (RFC 6455, 7.1.5)."""
 
 UNREAD = "mitmproxy did not read this WebSocket (--set websocket=false); it passed unrecorded."
+UNSEEN = "mitmproxy streamed the answer's body; it passed unrecorded."
 REFUSED = "flowtap cannot record this now"
 
 
@@ -59,7 +60,7 @@ class TurnByTurn:
         self._pending = False
 
     def refused(
-        self, body: bytes, transport: Transport, text: str | None, writer: Writer | None
+        self, body: bytes | None, transport: Transport, text: str | None, writer: Writer | None
     ) -> None:
         """The answer was no socket, but this."""
         self._failed_handshake(writer, self._handshake.response, body, transport, text)
@@ -67,6 +68,9 @@ class TurnByTurn:
     def needs(self, data: bytes) -> bool:
         """Whether a message of the client's may not pass unrecorded: one that begins a turn."""
         return message_type(data) in CREATES
+
+    def lost(self, _: Writer | None) -> str | None:
+        """Why the next turn would not be recorded, though the store is well: it will be."""
 
     def message(self, data: bytes, *, from_client: bool, writer: Writer | None) -> None:
         """A message passes."""
@@ -112,7 +116,7 @@ class TurnByTurn:
         self,
         writer: Writer | None,
         head: ResponseHead | None,
-        body: bytes,
+        body: bytes | None,
         transport: Transport,
         text: str | None,
     ) -> None:
@@ -122,9 +126,7 @@ class TurnByTurn:
         self._pending = False
         record = self._handshake.begin(self._admission, writer, at_handshake=True)
         if record is not None:
-            record.asked()
-            record.head(head)
-            record.server(body)
+            record.answer(head, body)
             record.end(transport, text)
 
     def _end(self, turn: int, transport: Transport, text: str | None) -> None:
@@ -213,7 +215,11 @@ class Sockets:
         elif flow.response.status_code == SWITCHING_PROTOCOLS:
             # As with --set websocket=false.
             transport, text = Transport.RECORDER_FAILED, UNREAD
-        socket.spoken.refused(flow.response.raw_content or b"", transport, text, self._writer())
+        body = flow.response.raw_content
+        if body is None and text is None:
+            # As with --set stream_large_bodies=1.
+            text = UNSEEN
+        socket.spoken.refused(body, transport, text, self._writer())
         self._open.pop(flow.id, None)
 
     def message(self, flow: HTTPFlow) -> None:
@@ -237,6 +243,7 @@ class Sockets:
         if message.from_client and self._admission.required and socket.spoken.needs(data):
             shake = socket.handshake
             why = self._admission.refusal(writer, shake.found, shake.request.headers)
+            why = why or socket.spoken.lost(writer)
             if why is not None:
                 socket.refused = why
                 message.drop()

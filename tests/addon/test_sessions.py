@@ -304,6 +304,29 @@ async def test_what_may_not_pass_unrecorded_does_not(path: bytes) -> None:
         assert 1 == rig.writer.counters.refused
 
 
+async def test_a_bug_of_ours_closes_what_may_not_pass_unrecorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """flowtap_required: the message that met it has passed, the next does not; unless the key is off."""
+
+    def bug(at_ms: int, data: bytes) -> None:
+        raise ValueError("a bug")
+
+    with running() as rig:
+        rig.context.configure(rig.recorder, flowtap_required=True)
+        flow = open_socket(rig, path=REALTIME)
+        monkeypatch.setattr(rig.writer.only, "request_chunk", bug)
+        asks(rig, flow, CREATE)
+        switch(rig, None)
+        asks(rig, flow, CREATE)
+        switch(rig, 60)
+        assert flow.websocket is not None
+        message = WebSocketMessage(Opcode.TEXT, True, CREATE)
+        flow.websocket.messages.append(message)
+        rig.recorder.websocket_message(flow)
+        assert message.dropped
+
+
 async def test_what_is_in_the_middle_of_a_turn_may_pass() -> None:
     """Only what begins a turn asks for a record."""
     with running() as rig:

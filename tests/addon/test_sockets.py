@@ -337,6 +337,13 @@ def refused(rig: Rig, flow: http.HTTPFlow) -> None:
     rig.recorder.response(flow)
 
 
+def refused_unseen(rig: Rig, flow: http.HTTPFlow) -> None:
+    flow.response = http.Response.make(401, b"large")
+    rig.recorder.responseheaders(flow)
+    flow.response.raw_content = None
+    rig.recorder.response(flow)
+
+
 def upstream_gone(rig: Rig, flow: http.HTTPFlow) -> None:
     flow.error = Error("server closed connection")
     rig.recorder.error(flow)
@@ -363,6 +370,8 @@ ANSWERED = [b'{"error":{}}']
     ("how", "status", "body", "transport", "error"),
     [
         (refused, 401, ANSWERED, Transport.COMPLETE, None),
+        (refused_unseen, 401, [], Transport.COMPLETE,
+         "mitmproxy streamed the answer's body; it passed unrecorded."),
         (killed, 401, ANSWERED, Transport.KILLED, "Connection killed."),
         (upstream_gone, None, [], Transport.UPSTREAM_CLOSED, "server closed connection"),
         (client_gone, None, [], Transport.CLIENT_CLOSED, "Client disconnected."),
@@ -392,6 +401,8 @@ async def test_a_handshake_that_fails_is_a_record(
             record.response_chunks,
         )
         assert [(transport, error)] == record.ends
+        whole = None if how is refused_unseen else Wire(passed([]), passed(body))
+        assert [whole] == record.wires
         assert (1, 1, 0) == (
             rig.writer.counters.seen,
             rig.writer.counters.recorded,
