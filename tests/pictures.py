@@ -18,7 +18,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from store.location import open_reader
+from store.location import open_reader, open_store
 from store.record import RecordMeta, State, Verdict
 from tui.app import FlowtapApp
 from tui.demo.stage import Stage, begin, prepared
@@ -73,7 +73,8 @@ def _play(stage: Stage) -> None:
 
 
 def _app(stage: Stage, record: str | None = None) -> FlowtapApp:
-    return FlowtapApp(lambda: open_reader(str(stage.store)), str(stage.store), record=record)
+    store = str(stage.store)
+    return FlowtapApp(lambda: open_reader(store), lambda: open_store(store), store, record=record)
 
 
 def _thought(meta: RecordMeta) -> bool:

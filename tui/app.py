@@ -13,9 +13,10 @@ from textual.app import App
 from textual.binding import Binding
 from textual.filter import LineFilter
 
-from store.contract import Reader
+from store.contract import Reader, Store
 from tui.control_filter import ControlFilter
 from tui.crash import crash_line, write_crash_file
+from tui.managing import OpenStore
 from tui.screens.followed import now_ms
 from tui.screens.main import MainScreen
 from tui.source import OpenReader
@@ -42,6 +43,7 @@ class FlowtapApp(App[None]):
     def __init__(
         self,
         open_reader: OpenReader,
+        open_store: OpenStore,
         place: str = "",
         *,
         key: str | None = None,
@@ -50,13 +52,16 @@ class FlowtapApp(App[None]):
         interval_s: float | None = None,
         crash_folder: Path | None = None,
     ) -> None:
-        """`open_reader` is called on the thread that will use the reader; `place` names the store."""
+        """`open_reader` and `open_store` are called on the threads that will use what they open;
+        `place` names the store."""
         super().__init__()
         self._net = ControlFilter()
         self._crash_folder = crash_folder
         self._crash_said = False
         pace = {} if interval_s is None else {"interval_s": interval_s}
-        self._main = MainScreen(open_reader, place, key=key, record=record, clock=clock, **pace)
+        self._main = MainScreen(
+            open_reader, open_store, place, key=key, record=record, clock=clock, **pace
+        )
         self.register_theme(FLOWTAP)
         self.theme = FLOWTAP.name
 
@@ -100,6 +105,12 @@ def run(location: str | None, key: str | None = None, record: str | None = None)
 
         return open_reader(location)
 
-    app = FlowtapApp(opener, location or "", key=key, record=record)
+    def manager() -> Store:
+        # With the first change: what writes is too heavy for a start.
+        from store.location import open_store
+
+        return open_store(location)
+
+    app = FlowtapApp(opener, manager, location or "", key=key, record=record)
     app.run()
     return app.return_code or 0

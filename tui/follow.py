@@ -15,7 +15,7 @@ from textual.message import Message
 
 from store.contract import PAGE, PAGE_CAP, Counts, Reader
 from store.errors import StoreError
-from store.record import Key, ProxyStatus, RecordMeta
+from store.record import Key, ProxyStatus, RecordMeta, Seen
 from tui.feed import CAPACITY
 from tui.source import Source
 
@@ -78,6 +78,18 @@ class ProxiesRead(Message):
         return isinstance(message, ProxiesRead)
 
 
+class CallersRead(Message):
+    """Who sent LLM calls of no key that is on."""
+
+    def __init__(self, callers: list[Seen]) -> None:
+        super().__init__()
+        self.callers = callers
+
+    def can_replace(self, message: Message) -> bool:
+        """The newest counts."""
+        return isinstance(message, CallersRead)
+
+
 class CountsRead(Message):
     """The totals of the key that is shown."""
 
@@ -134,6 +146,7 @@ class _Round:
     news: list[RecordMeta] = field(default_factory=list)
     keys: list[Key] | None = None
     proxies: list[ProxyStatus] | None = None
+    callers: list[Seen] | None = None
     sizes: dict[str, int] | None = None
 
 
@@ -240,6 +253,8 @@ class Follow:
             self._post(NewsArrived(key_id, found.news))
         if found.proxies is not None:
             self._post(ProxiesRead(found.proxies))
+        if found.callers is not None:
+            self._post(CallersRead(found.callers))
         if found.sizes is not None and found.sizes != self._sizes:
             self._sizes = found.sizes
             self._post(BytesRead(found.sizes))
@@ -292,6 +307,9 @@ def _look(
             found.keys = reader.keys()
     if proxies:
         found.proxies = reader.proxies()
+    if proxies or found.keys is not None:
+        # A caller that was opted in, or a key switched off, is told with the keys.
+        found.callers = reader.seen()
     if sight.flying:
         sizes = ((record_id, reader.live_bytes(record_id)) for record_id in sight.flying)
         found.sizes = {record_id: size for record_id, size in sizes if size is not None}

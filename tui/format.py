@@ -188,5 +188,5 @@ def failure(meta: RecordMeta) -> str:
 
 
 def key_label(key: Key) -> str:
-    """`laptop (3f9z)`."""
-    return f"{key.name} ({key.last4})"
+    """`laptop (3f9z)`; of a key that goes by no secret, or a short one, the name."""
+    return f"{key.name} ({key.last4})" if key.last4 else key.name

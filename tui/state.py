@@ -7,13 +7,17 @@ another process (an error, a host) is escaped here.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from store.record import Key, ProxyStatus
-from tui.format import Tone, age, clock, plural
+from store.record import Key, ProxyStatus, Seen
+from tui.format import Tone, age, clock, plural, thousands
+from tui.key_words import caller_words
 from tui.listeners import client_variables
 from tui.safe_text import escape
 
 CA_FILE = "~/.mitmproxy/mitmproxy-ca-cert.pem"
 DEFAULT_ADDRESS = "127.0.0.1:8080"
+
+CALLERS = 4
+"""Callers that are named where the list is empty, one for each of the keys 1 to 4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class View:
     """Why the store cannot be read now."""
     keys: tuple[Key, ...] = ()
     proxies: tuple[ProxyStatus, ...] = ()
+    seen: tuple[Seen, ...] = ()
+    """Who sent LLM calls of no key that is on, the latest first."""
     records: int = 0
     """Of all that may be shown."""
     paused: bool = False
@@ -68,9 +74,19 @@ def headline(view: View) -> tuple[str, Tone]:
 
 
 def losses(view: View) -> str:
-    """What could not be kept, or nothing."""
+    """What could not be kept, or was refused for it; or nothing."""
     lost = sum(proxy.lost_records for proxy in view.proxies)
-    return f"{plural(lost, 'record')} lost" if lost else ""
+    refused = sum(proxy.refused for proxy in view.proxies)
+    said = [f"{plural(lost, 'record')} lost"] if lost else []
+    if refused:
+        said.append(f"{plural(refused, 'call')} refused")
+    return ", ".join(said)
+
+
+def ring(view: View) -> str:
+    """`ring 12`: how many exchanges living proxies hold in memory; nothing where none does."""
+    held = sum(proxy.ring_exchanges for proxy in view.proxies if proxy.alive)
+    return f"ring {thousands(held)}" if held else ""
 
 
 def follow_mark(view: View) -> tuple[str, Tone]:
@@ -126,10 +142,7 @@ def _keys(view: View) -> Finding:
     found = f"{on} of {plural(len(view.keys), 'key')} opted in"
     if on:
         return Finding("✓", Tone.OK, "keys", found)
-    todo = "flowtap keys set NAME --retention 24h"
-    if not view.keys:
-        todo = "flowtap keys add NAME --retention 24h"
-    return Finding("✗", Tone.ERROR, "keys", found, todo)
+    return Finding("✗", Tone.ERROR, "keys", found, "a  opt a key in")
 
 
 def _traffic(view: View) -> list[Finding]:
@@ -141,9 +154,12 @@ def _traffic(view: View) -> list[Finding]:
     if not unmatched:
         return [Finding("✓", Tone.OK, "traffic", f"{requests} seen, all of opted-in keys")]
     some = "none" if unmatched >= seen else f"{seen - unmatched}"
-    lines = [
-        Finding("▲", Tone.WARNING, "traffic", f"{requests} seen, {some} matched an opted-in key")
-    ]
+    said = f"{requests} seen, {some} matched an opted-in key"
+    if view.seen:
+        todo = "press a caller's number to record it"
+        return [Finding("▲", Tone.WARNING, "traffic", said, todo), *_callers(view)]
+    # Of a proxy that told no more than its last one.
+    lines = [Finding("▲", Tone.WARNING, "traffic", said)]
     last = max(
         (proxy for proxy in view.proxies if proxy.last_unmatched_ms is not None),
         key=lambda proxy: proxy.last_unmatched_ms or 0,
@@ -155,6 +171,19 @@ def _traffic(view: View) -> list[Finding]:
         when = age(last.last_unmatched_ms, view.now_ms)
         lines.append(Finding(" ", Tone.NEUTRAL, "", f"last: {host}  {fingerprint}  {when}"))
     return lines
+
+
+def _callers(view: View) -> list[Finding]:
+    found = []
+    for number, seen in enumerate(view.seen[:CALLERS], 1):
+        who = caller_words(seen, view.keys)
+        told = (f"{age(seen.last_ms, view.now_ms):<8}", who, seen.host, seen.client or "")
+        said = "  ".join(escape(one) for one in told).rstrip()
+        found.append(Finding(" ", Tone.NEUTRAL, f"press {number}", said))
+    if len(view.seen) > CALLERS:
+        more = plural(len(view.seen) - CALLERS, "more", "more")
+        found.append(Finding(" ", Tone.NEUTRAL, "", f"{more}: a"))
+    return found
 
 
 def client_lines(view: View) -> list[str]:

@@ -84,6 +84,7 @@ async def opened(
     """The app over a store, closed at the end; `ready` waits for the first list."""
     app = FlowtapApp(
         store.reader,
+        store.managing,
         "somewhere",
         clock=clock,
         interval_s=PACE_S,

@@ -4,12 +4,26 @@
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
-from store.contract import PAGE, PAGE_CAP, Counts, LiveRecord, Reader
+from store.contract import PAGE, PAGE_CAP, Counts, LiveRecord, Reader, Store, Writer
 from store.errors import BadInput, StoreError
-from store.record import Body, Key, ProxyStatus, Record, RecordMeta, ResponseHead, State
+from store.record import (
+    Body,
+    Kept,
+    Key,
+    KeyKind,
+    KeyRule,
+    ProxyStatus,
+    Record,
+    RecordMeta,
+    ResponseHead,
+    Seen,
+    State,
+)
+from store.retention import cutoff_ms
 from tests.tui.builders import CI, LAPTOP, NOW_MS, record
 
 PROXY = ProxyStatus(
@@ -31,6 +45,15 @@ class FakeStore:
         self.lock = threading.RLock()
         self.keys = list(keys or (LAPTOP, CI))
         self.proxies = list(proxies)
+        self.seen: list[Seen] = []
+        self.kept = Kept(records=0, answered=0, without_ring=0, silent=0)
+        """What proxies answer when they are asked to keep."""
+        self.changes: list[tuple[object, ...]] = []
+        """What was asked of the managing side, in its order."""
+        self.refusal: Exception | None = None
+        """What opening the managing side raises."""
+        self.gate: threading.Event | None = None
+        """A change waits for it."""
         self.rows: dict[str, RecordMeta] = {}
         self.bodies: dict[str, Record | StoreError] = {}
         self.live: dict[str, FakeLive] = {}
@@ -41,6 +64,8 @@ class FakeStore:
         self.opened = 0
         self.closed = 0
         self.asked: list[str] = []
+        self.counted: list[str | None] = []
+        """Of which keys the records were counted."""
         self.hold: dict[str, threading.Event] = {}
 
     def reader(self) -> Reader:
@@ -49,6 +74,12 @@ class FakeStore:
             raise self.error
         self.opened += 1
         return FakeReader(self)
+
+    def managing(self) -> Store:
+        """A managing side, as `open_store` gives it."""
+        if self.refusal is not None:
+            raise self.refusal
+        return FakeManaging(self)
 
     def put(self, row: RecordMeta, whole: Record | None = None) -> RecordMeta:
         """Commit a row (new or changed), with its bodies."""
@@ -216,6 +247,7 @@ class FakeReader(Reader):
         return self._store.generation
 
     def counts(self, key_id: str | None = None) -> Counts:
+        self._store.counted.append(key_id)
         with self._store.lock:
             rows = self._shown(key_id)
         return Counts(
@@ -228,5 +260,122 @@ class FakeReader(Reader):
         self._check()
         return sorted(self._store.proxies, key=lambda proxy: not proxy.alive)
 
+    def seen(self) -> list[Seen]:
+        self._check()
+        return list(self._store.seen)
+
     def close(self) -> None:
         self._store.closed += 1
+
+
+class FakeManaging(Store):
+    """The managing contract over a FakeStore; keys get ids that count up."""
+
+    def __init__(self, store: FakeStore) -> None:
+        self._store = store
+
+    def reader(self) -> Reader:
+        return FakeReader(self._store)
+
+    def add_key(self, name: str, secret: str, retention_s: int | None = None) -> Key:
+        self._did("add_key", name, secret, retention_s)
+        return self._add(name, KeyKind.SECRET, None, secret[-4:], retention_s)
+
+    def add_rule(self, name: str, rule: KeyRule, retention_s: int | None = None) -> Key:
+        self._did("add_rule", name, rule, retention_s)
+        return self._add(name, rule.kind, rule, "", retention_s)
+
+    def add_seen(self, name: str, fingerprint: str, retention_s: int | None = None) -> Key:
+        self._did("add_seen", name, fingerprint, retention_s)
+        store = self._store
+        if all(seen.fingerprint != fingerprint for seen in store.seen):
+            raise BadInput(f"Nobody has the fingerprint {fingerprint}.")
+        key = self._add(name, KeyKind.SECRET, None, fingerprint[-4:], retention_s)
+        store.seen = [seen for seen in store.seen if seen.fingerprint != fingerprint]
+        return key
+
+    def keep(
+        self,
+        name: str,
+        since_ms: int,
+        retention_s: int,
+        fingerprint: str | None = None,
+        timeout_s: float = 5.0,
+    ) -> Kept:
+        self._did("keep", name, since_ms, retention_s, fingerprint)
+        known = [key.kind for key in self._store.keys if key.name == name]
+        if self._store.kept.records and known != [KeyKind.KEPT]:
+            self._add(name, KeyKind.KEPT, None, "", retention_s)
+        return self._store.kept
+
+    def rename_key(self, name: str, new_name: str) -> Key:
+        self._did("rename_key", name, new_name)
+        self._check_name(new_name)
+        return self._change(name, name=new_name)
+
+    def set_retention(self, name: str, retention_s: int | None) -> int:
+        self._did("set_retention", name, retention_s)
+        self._change(name, retention_s=retention_s)
+        return self._purge(name)
+
+    def remove_key(self, name: str) -> int:
+        self._did("remove_key", name)
+        key = self._change(name, retention_s=None)
+        deleted = self._purge(name)
+        self._store.set_keys(*(one for one in self._store.keys if one.id != key.id))
+        return deleted
+
+    def purge(self, name: str | None = None) -> int:
+        self._did("purge", name)
+        assert name is not None
+        return self._purge(name)
+
+    def sweep(self) -> int:
+        raise NotImplementedError
+
+    def rebuild(self) -> int:
+        raise NotImplementedError
+
+    def writer(self, log: Callable[[str], None] = ...) -> Writer:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self._store.closed += 1
+
+    def _did(self, *what: object) -> None:
+        if self._store.gate is not None:
+            self._store.gate.wait(10)
+        self._store.changes.append(what)
+
+    def _check_name(self, name: str) -> None:
+        if any(key.name == name for key in self._store.keys):
+            raise BadInput(f"There is already a key named {name!r}.")
+
+    def _add(
+        self, name: str, kind: KeyKind, rule: KeyRule | None, last4: str, retention_s: int | None
+    ) -> Key:
+        self._check_name(name)
+        store = self._store
+        key = Key(f"{len(store.changes):016x}", name, last4, retention_s, NOW_MS, kind, rule)
+        store.set_keys(*store.keys, key)
+        return key
+
+    def _change(self, named: str, **changes: Any) -> Key:
+        store = self._store
+        key = FakeReader(store).key(named)
+        changed = replace(key, **changes)
+        store.set_keys(*(changed if one.id == key.id else one for one in store.keys))
+        return changed
+
+    def _purge(self, name: str) -> int:
+        store = self._store
+        key = FakeReader(store).key(name)
+        cutoff = None if key.retention_s is None else cutoff_ms(NOW_MS, key.retention_s)
+        gone = [
+            row.id
+            for row in store.rows.values()
+            if row.key_id == key.id
+            and (cutoff is None or (row.completed_ms is not None and row.completed_ms < cutoff))
+        ]
+        store.purge(*gone)
+        return len(gone)

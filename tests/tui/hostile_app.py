@@ -8,7 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from store.record import Key, Verdict
+from store.errors import StoreUnavailable
+from store.record import Key, KeyKind, KeyRule, Seen, Verdict
 from tests.tui.builders import LIVE, NOW_MS, SECRET, body, meta, record
 from tests.tui.fakes import PROXY, FakeStore
 from tests.tui.scenes import message_events, streamed
@@ -35,7 +36,11 @@ PAYLOAD = "".join(ATTACKS)
 def attacked() -> FakeStore:
     """A payload wherever captured text goes."""
     key = Key("0011223344556677", f"key{PAYLOAD}", "9Q\x1b", 3600, NOW_MS)
-    store = FakeStore(key)
+    rule = KeyRule(KeyKind.HEADER, PAYLOAD, PAYLOAD)
+    ruled = Key("8899aabbccddeeff", f"rule{PAYLOAD}", "", 60, NOW_MS, rule.kind, rule)
+    store = FakeStore(key, ruled)
+    store.seen = [Seen(PAYLOAD, PAYLOAD, PAYLOAD, 3, NOW_MS, NOW_MS)]
+    store.refusal = StoreUnavailable(PAYLOAD)
     odd = {"key_id": key.id, "path": f"/v1/messages?{PAYLOAD}", "host": f"api{PAYLOAD}"}
     headers = (
         (b"x-api-key", SECRET.encode()),
@@ -99,6 +104,12 @@ class Attacked(FlowtapApp):
             ["escape", "question_mark"],
             ["escape", "ctrl+k"],
             ["escape", "z"],
+            ["escape", "a", "j", "k"],
+            ["enter", "right", "enter"],
+            ["escape", "n", "x", "enter"],
+            ["escape", "D", "right", "enter"],
+            ["escape", "G", "enter", "x", "enter", "enter"],
+            ["escape", "R", "enter"],
         ):
             for key in keys:
                 self.simulate_key(key)
@@ -127,7 +138,9 @@ def main() -> int:
     kind, folder = sys.argv[1:]
     store = attacked()
     app_class = Attacked if kind == "attack" else Crashing
-    app = app_class(store.reader, PAYLOAD, clock=lambda: NOW_MS, crash_folder=Path(folder))
+    app = app_class(
+        store.reader, store.managing, PAYLOAD, clock=lambda: NOW_MS, crash_folder=Path(folder)
+    )
     app.run()
     return app.return_code or 0
 

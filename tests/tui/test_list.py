@@ -304,7 +304,7 @@ async def test_an_empty_store_says_why_and_what_to_do() -> None:
             "✓ store        ready, 0 records",
             "✓ proxy        last heartbeat 2s ago, listening on 127.0.0.1:8080",
             "✗ keys         0 of 1 key opted in",
-            "→ flowtap keys set NAME --retention 24h",
+            "→ a  opt a key in",
             "▲ traffic      3 LLM requests seen, none matched an opted-in key",
             "last: api.anthropic.com  sk-ant-a…9Qz1  12s ago",
             "export HTTPS_PROXY=http://127.0.0.1:8080",

@@ -17,7 +17,11 @@ HEAD = RequestHead(
 async def test_a_record_from_its_first_byte_to_its_end_and_its_purge(tmp_path: Path) -> None:
     root = str(tmp_path / "store")
     app = FlowtapApp(
-        lambda: open_reader(root), root, interval_s=PACE_S, crash_folder=tmp_path / "crash"
+        lambda: open_reader(root),
+        lambda: open_store(root),
+        root,
+        interval_s=PACE_S,
+        crash_folder=tmp_path / "crash",
     )
     async with app.run_test(size=NARROW, notifications=True) as pilot:
         ui = Driver(app, pilot)
@@ -31,7 +35,7 @@ async def test_a_record_from_its_first_byte_to_its_end_and_its_purge(tmp_path: P
             writer.announce("127.0.0.1:8080")
             await ui.shows("listening on 127.0.0.1:8080")
 
-            key = writer.keys.match(SECRET.encode())
+            key = writer.keys.match([SECRET.encode()], REQUEST_HEADERS)
             assert key is not None
             recording = writer.begin(key, ui.main._clock(), HEAD, "messages")
             recording.request_chunk(1, b'{"model": "claude-opus-4-5", "stream": true}')

@@ -19,7 +19,12 @@ DENIED = (
     "store.local",
     "store.writer",
     "tui.screens.help",
+    "tui.screens.dialog",
+    "tui.screens.key_actions",
+    "tui.screens.key_dialogs",
     "tui.screens.key_picker",
+    "tui.screens.keys",
+    "tui.widgets.key_table",
 )
 
 
@@ -28,11 +33,13 @@ def test_the_start_up_path_imports_nothing_heavy() -> None:
     script = """
 import asyncio, json, sys, tempfile
 from tui.app import FlowtapApp
-from store.location import open_reader
+from store.location import open_reader, open_store
 
 async def first_paint():
     with tempfile.TemporaryDirectory() as folder:
-        app = FlowtapApp(lambda: open_reader(folder + "/none"), interval_s=0.01)
+        app = FlowtapApp(
+            lambda: open_reader(folder + "/none"), lambda: open_store(folder), interval_s=0.01
+        )
         async with app.run_test() as pilot:
             for _ in range(200):
                 if app.screen.state.lost is not None:

@@ -81,7 +81,7 @@ FINDINGS: list[tuple[dict[str, Any], list[tuple[str, str, str, str]]]] = [
         [
             ("…", "store", "Opening store…", ""),
             ("✗", "proxy", "none has recorded here", "flowtap proxy"),
-            ("✗", "keys", "0 of 0 keys opted in", "flowtap keys add NAME --retention 24h"),
+            ("✗", "keys", "0 of 0 keys opted in", "a  opt a key in"),
             ("·", "traffic", "no LLM request seen yet", ""),
         ],
     ),
@@ -90,7 +90,7 @@ FINDINGS: list[tuple[dict[str, Any], list[tuple[str, str, str, str]]]] = [
         [
             ("✗", "store", "No store at /x", "retrying every second"),
             ("✗", "proxy", "none has recorded here", "flowtap proxy"),
-            ("✗", "keys", "0 of 1 key opted in", "flowtap keys set NAME --retention 24h"),
+            ("✗", "keys", "0 of 1 key opted in", "a  opt a key in"),
             ("·", "traffic", "no LLM request seen yet", ""),
         ],
     ),

@@ -63,6 +63,7 @@ class FollowedScreen(Screen[None]):
         self._clock = clock
         self._wanted_key = key
         self._wanted_record = record
+        self._open_reader = open_reader
         self._sources = [Source(open_reader, name) for name in ("list", "detail", "count")]
         self._interval_s = interval_s
         self.feed = Feed()
@@ -133,6 +134,10 @@ class FollowedScreen(Screen[None]):
         if alone or replace(self.state, now_ms=before.now_ms) != before:
             self.bar.view = self.state
             self._diagnosis.view = self.state
+            self.told()
+
+    def told(self) -> None:
+        """The state is another: for what else shows it."""
 
     def _begin(self) -> None:
         """A list is being read; if it takes long, that is said."""
@@ -229,6 +234,10 @@ class FollowedScreen(Screen[None]):
         """Who records, and whether they live."""
         self.rows.set_orphaned(alive(message.proxies) is None)
         self._tell(proxies=tuple(message.proxies))
+
+    def on_callers_read(self, message: news.CallersRead) -> None:
+        """Who passes unrecorded."""
+        self._tell(seen=tuple(message.callers))
 
     def on_counts_read(self, message: news.CountsRead) -> None:
         """The totals."""

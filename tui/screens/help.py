@@ -4,6 +4,7 @@ Made from the bindings themselves, so it cannot say what is not so.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,7 +13,11 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 from tui.document.lines import Block, Line, Section, Span, SpanBlock
+from tui.screens.dialog import Dialog
+from tui.screens.keys import KeysScreen
+from tui.widgets.choice_bar import ChoiceBar
 from tui.widgets.document_view import DocumentView
+from tui.widgets.key_table import KeyTable
 from tui.widgets.record_list import RecordList
 from tui.widgets.record_pane import RecordPane
 
@@ -65,11 +70,12 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,q,question_mark,f1", "dismiss", "back", key_display="esc", id="help.back")
     ]
 
-    def __init__(self, behind: Screen[None]) -> None:
-        """`behind` is the screen whose focus says what comes first."""
+    def __init__(self, behind: Screen[Any], main: type[Screen[Any]]) -> None:
+        """`behind` is the screen whose focus says what comes first; `main` is the list's."""
         super().__init__()
         self._in_detail = isinstance(behind.focused, DocumentView)
-        self._main = type(behind)
+        self._in_keys = isinstance(behind, KeysScreen)
+        self._main = main
 
     def compose(self) -> ComposeResult:
         """A box over the screen."""
@@ -92,15 +98,23 @@ class HelpScreen(ModalScreen[None]):
         if self._in_detail:
             panes.reverse()
         panes.append(("EVERYWHERE", [*bindings_of(self._main), ("ctrl+q", "quit")]))
-        made = [
-            Section(at, title, blocks=[_keys(keys)]) for at, (title, keys) in enumerate(panes, 1)
-        ]
         legend = [
             Line(f"{glyph:<8}{said}", (Span(0, len(glyph), tone), Span(8, 8 + len(said), "dim")))
             for tone, glyph, said in LEGEND
         ]
-        made.append(Section(len(made) + 1, "STATUS", blocks=[SpanBlock(legend)]))
-        return made
+        rest = [*((title, _keys(bound)) for title, bound in panes), ("STATUS", SpanBlock(legend))]
+        keys: list[tuple[str, Block]] = [
+            ("KEYS SCREEN (a)", _keys(bindings_of(KeysScreen, KeyTable))),
+            ("ITS DIALOGS", _keys(_of_dialogs())),
+        ]
+        made = [*keys, *rest] if self._in_keys else [*rest, *keys]
+        return [Section(at, title, blocks=[block]) for at, (title, block) in enumerate(made, 1)]
+
+
+def _of_dialogs() -> list[tuple[str, str]]:
+    """Enter means the same in every field, whatever it is bound as."""
+    bound = [one for one in bindings_of(ChoiceBar, Dialog) if one[0] != "↵"]
+    return [("↵", "next field; in the last one: do it"), *bound]
 
 
 def _keys(keys: list[tuple[str, str]]) -> Block:

@@ -4,6 +4,7 @@ What it shows and how that is kept up to date: tui.screens.followed.
 """
 
 import shlex
+from typing import TYPE_CHECKING, Any
 
 from textual.binding import Binding
 from textual.message import Message
@@ -12,11 +13,17 @@ from textual.notifications import SeverityLevel
 from store.record import RecordMeta
 from tui import format as show
 from tui.clipboard import Copied, copy
+from tui.managing import Managing, OpenStore
 from tui.screens.followed import HELD, FollowedScreen
+from tui.source import OpenReader, Source
 from tui.state import client_lines
 from tui.widgets.document_view import DocumentView
 from tui.widgets.record_list import RecordList
 from tui.widgets.record_pane import RecordPane
+
+if TYPE_CHECKING:
+    from tui.screens.key_actions import KeyActions
+    from tui.screens.keys import KeysScreen
 
 SETTLE_S = 0.05
 """The detail follows the cursor after it rested this long: a held key loads nothing on its way."""
@@ -54,10 +61,12 @@ class MainScreen(FollowedScreen):
         ),
         Binding("K", "next_key", "key", tooltip="next key's records", id="main.next_key"),
         Binding("ctrl+k", "pick_key", "choose a key", show=False, id="main.pick_key"),
+        Binding(
+            "a", "keys", "keys", tooltip="the API keys, and who is not recorded", id="main.keys"
+        ),
         Binding("left_square_bracket", "record(-1)", "newer record", show=False, id="main.newer"),
         Binding("right_square_bracket", "record(1)", "older record", show=False, id="main.older"),
         Binding("tab,shift+tab", "other_pane", "other pane", show=False, id="main.other_pane"),
-        Binding("z", "zoom", "zoom", tooltip="this pane alone, or both", id="main.zoom"),
         Binding(
             "y",
             "copy_lines",
@@ -65,6 +74,14 @@ class MainScreen(FollowedScreen):
             tooltip="copy the command that opens this record",
             id="main.copy",
         ),
+        Binding(
+            "R",
+            "keep",
+            "keep",
+            tooltip="keep the last minutes of what proxies hold in memory (flowtap_ring)",
+            id="main.keep",
+        ),
+        Binding("z", "zoom", "zoom", tooltip="this pane alone, or both", id="main.zoom"),
         Binding(
             "Y",
             "copy_link",
@@ -78,6 +95,7 @@ class MainScreen(FollowedScreen):
                 f"open_at({n - 1})",
                 f"open at section {n}",
                 show=False,
+                tooltip=f"open at section {n}; on the empty list: record caller {n}",
                 id=f"main.section_{n}",
             )
             for n in range(1, 5)
@@ -85,6 +103,18 @@ class MainScreen(FollowedScreen):
         Binding("question_mark,f1", "help", "help", key_display="?", id="main.help"),
         Binding("q", "leave", "back, or quit", show=False, id="main.leave"),
     ]
+
+    def __init__(
+        self, open_reader: OpenReader, open_store: OpenStore, place: str, **options: Any
+    ) -> None:
+        """`open_store` is called when something is to be changed; `options`: see FollowedScreen."""
+        super().__init__(open_reader, place, **options)
+        self._managing = Managing(open_store)
+        self._keys_screen: KeysScreen | None = None
+
+    def on_unmount(self) -> None:
+        """What is being changed is changed to its end, on its thread. (Textual calls the base's as well.)"""
+        self._managing.close()
 
     # -- selecting and opening ---------------------------------------------------------------------
 
@@ -176,7 +206,12 @@ class MainScreen(FollowedScreen):
         self._place()
 
     def action_open_at(self, section: int) -> None:
-        """Straight from the list into a section of the record under the cursor."""
+        """Straight from the list into a section of the record under the cursor; where there is no
+        record, to having the caller of that number recorded."""
+        if self.has_class("diagnosis"):
+            if section < len(self.state.seen):
+                self._key_actions().opt_in(self.state.seen[section], self.state.keys)
+            return
         self.on_record_list_opened()
         if self.in_detail:
             self.detail.view.go_to(section)
@@ -203,7 +238,8 @@ class MainScreen(FollowedScreen):
         """All keys."""
         from tui.screens.help import HelpScreen
 
-        self.app.push_screen(HelpScreen(self))
+        behind = self._keys_screen or self
+        self.app.push_screen(HelpScreen(behind, MainScreen))
 
     # -- the key selector --------------------------------------------------------------------------
 
@@ -225,6 +261,49 @@ class MainScreen(FollowedScreen):
     def on_status_bar_key_clicked(self) -> None:
         """As its key."""
         self.action_pick_key()
+
+    # -- managing keys -----------------------------------------------------------------------------
+
+    def _key_actions(self) -> "KeyActions":
+        from tui.screens.key_actions import KeyActions
+
+        return KeyActions(self.app, self._managing, self._clock, self._keys_changed)
+
+    def _keys_changed(self) -> None:
+        """Something was changed here: what shows it need not wait for the next look."""
+        self._follow.read_again()
+        if self._keys_screen is not None:
+            self._keys_screen.count_again()
+
+    def action_keys(self) -> None:
+        """The keys, on a screen of their own."""
+        from tui.screens.keys import KeysScreen
+
+        screen = KeysScreen(
+            self.state,
+            Source(self._open_reader, "keys"),
+            self._key_actions(),
+            self._clock,
+            self._interval_s,
+            self.action_help,
+        )
+
+        def left(key_id: str | None) -> None:
+            self._keys_screen = None
+            if self.keys.get(key_id) is not None and key_id != self.keys.selected:
+                self._select_key(key_id)
+
+        self._keys_screen = screen
+        self.app.push_screen(screen, left)
+
+    def told(self) -> None:
+        """The Keys screen shows it, too."""
+        if self._keys_screen is not None:
+            self._keys_screen.view = self.state
+
+    def action_keep(self) -> None:
+        """Something just went wrong: have what proxies hold in memory recorded."""
+        self._key_actions().keep(self.state.proxies)
 
     # -- copying ---------------------------------------------------------------------------------------
 

@@ -4,9 +4,11 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from tui.safe_text import shorten
 from tui.state import View, client_lines, findings
 
 _ABOUT = 13
+_LOW = 16
 
 
 class Diagnosis(Widget):
@@ -18,11 +20,17 @@ class Diagnosis(Widget):
         """Title, findings, and the lines for a client's shell."""
         width = self.size.width
         title = "Nothing captured yet." if self.view.opened else "Waiting for the store."
-        parts: list[Content | tuple[str, str]] = [(f"\n{title}\n\n", "bold")]
+        # Where there are few rows, what was found comes before what is pretty.
+        head = f"\n{title}\n\n" if self.size.height >= _LOW else f"{title}\n"
+        parts: list[Content | tuple[str, str]] = [(head, "bold")]
         for line in findings(self.view):
             parts.append((f"{line.mark} ", _STYLES[str(line.tone)]))
             parts.append((f"{line.about:<{_ABOUT}}", "$foreground-darken-3"))
-            parts.append((line.found, "$foreground"))
+            found = line.found
+            if line.mark == " ":
+                # Of many, each on its line.
+                found = shorten(found, width - _ABOUT - 2)
+            parts.append((found, "$foreground"))
             if line.todo:
                 pad = 2 if len(line.found) + len(line.todo) + _ABOUT + 8 < width else 0
                 gap = " " * pad if pad else "\n" + " " * (_ABOUT + 2)

@@ -11,7 +11,7 @@ from textual.widget import Widget
 from store.contract import Counts
 from tui.format import plural, thousands
 from tui.safe_text import escape, shorten
-from tui.state import View, follow_mark, headline, losses
+from tui.state import View, follow_mark, headline, losses, ring
 from tui.widgets.tones import strip, tone
 
 
@@ -81,6 +81,8 @@ class StatusBar(Widget):
                 found.append((f"{thousands(self.counts.errors)} err", "error"))
             if self.counts.live:
                 found.append((f"{thousands(self.counts.live)} in flight", "live"))
+        if held := ring(self.view):
+            found.append((held, "accent"))
         return found
 
     def on_click(self, event: events.Click) -> None:
