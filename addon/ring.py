@@ -114,6 +114,11 @@ class Held:
                 self._ring.end(self)
 
     @property
+    def discarded(self) -> bool:
+        """Of what is kept of it; what the ring lets go of comes back no more."""
+        return self.recording is not None and self.recording.discarded
+
+    @property
     def gone(self) -> bool:
         """The ring has let go of it, or it has been kept: nothing is held any more."""
         return self._ring is None

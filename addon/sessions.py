@@ -4,6 +4,7 @@ A session (collectors.protocol.SESSIONS) is one exchange from its handshake to i
 request's body is what the client said, the response's what the server said, a chunk a message.
 The key is asked anew whenever the keys have changed. Switched off, the store discards the record;
 switched on, one begins with the next message, and says at its end that its beginning is missing.
+Off and on again may be too quick for the keys in memory to show it, so the record is asked as well.
 """
 
 import time
@@ -193,7 +194,9 @@ class Session:
 
     def message(self, data: bytes, *, from_client: bool, writer: Writer | None) -> None:
         """A message passes."""
-        if writer is not None and not (writer is self._writer and writer.keys is self._keys):
+        if writer is not None and not (
+            writer is self._writer and writer.keys is self._keys and not self._discarded
+        ):
             self._follow(writer)
         if self._record is None:
             return
@@ -231,6 +234,11 @@ class Session:
         self._broken = True
         self.end(Transport.RECORDER_FAILED, text)
 
+    @property
+    def _discarded(self) -> bool:
+        """The store keeps nothing of the record any more."""
+        return self._record is not None and self._record.recording.discarded
+
     def _asked(self, writer: Writer) -> str | None:
         """Ask whose session it is."""
         self._writer, self._keys = writer, writer.keys
@@ -241,7 +249,11 @@ class Session:
         """The keys have changed, or the store is back: go on, or begin anew from here."""
         known, before = self._writer is not None, self._key_id
         now = self._asked(writer)
-        if self._broken or (known and now == before):
+        if self._discarded:
+            self._record = before = None
+        elif known and now == before:
+            return
+        if self._broken:
             return
         if known:
             self._why = "the key was off" if before is None else "another key had it"

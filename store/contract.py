@@ -128,6 +128,10 @@ class Recording(Protocol):
     def id(self) -> str:
         """The record's ULID, minted at the begin."""
 
+    @property
+    def discarded(self) -> bool:
+        """Nothing of it stays, and of what comes nothing is kept: its key was switched off."""
+
     def request_chunk(self, at_ms: int, data: bytes) -> None:
         """Bytes of the request body, as on the wire."""
 

@@ -104,6 +104,7 @@ class LocalRecording:
     __slots__ = (
         "_full",
         "_handover",
+        "discarded",
         "ended",
         "id",
         "key_id",
@@ -129,6 +130,8 @@ class LocalRecording:
         self.request = request
         self.protocol = protocol
         self.ended = False
+        self.discarded = False
+        """Its key was switched off; the thread's to say."""
         self.lost = 0
         """Bytes that passed and did not fit into the queue; the loop's to count."""
         self._full = False

@@ -251,6 +251,7 @@ class LocalWriter:
         """The key was switched off or removed while the record was in flight: nothing of it stays."""
         if exchange.discarded:
             return
+        exchange.recording.discarded = True
         self._filing.note_gone(exchange.recording.id)
         with contextlib.suppress(OSError):
             self._in_flight.drop(exchange)

@@ -36,6 +36,7 @@ class FakeRecording:
     started_ms: int = 0
     times: list[int] = field(default_factory=list)
     broken: bool = False
+    discarded: bool = False
 
     def _note(self, at_ms: int) -> None:
         if self.broken:

@@ -188,6 +188,21 @@ async def test_a_key_that_is_switched_off_and_on_in_mid_session() -> None:
         assert 1 == rig.writer.counters.unmatched
 
 
+@pytest.mark.check(2, 7, 37)
+async def test_a_record_that_the_store_has_discarded() -> None:
+    """The key was off for so short that the keys in memory never showed it."""
+    with running() as rig:
+        flow = open_socket(rig, path=REALTIME)
+        gets(rig, flow, STARTED)
+        rig.writer.only.discarded = True
+        gets(rig, flow, DONE)
+        close(rig, flow, 1000, client=True)
+        first, last = rig.writer.recordings
+        assert ([], [STARTED], []) == at(first)
+        assert [DONE] == last.response_chunks
+        assert "the key was off." == missing(last)
+
+
 async def test_a_session_goes_to_the_key_that_has_it_now() -> None:
     with running() as rig:
         flow = open_socket(rig, path=REALTIME)
