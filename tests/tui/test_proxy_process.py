@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,15 +26,15 @@ def test_a_client_is_sent_to_a_proxy_only(tmp_path: Path) -> None:
             writer = store.writer()
             stack.callback(writer.close)
             writer.announce(address)
-            wait_for(lambda said=address: said in addresses(root), "the status row")
+            wait_for(partial(announced, root, address), "the status row")
         assert "127.0.0.1:8080" == client_address(root)
 
 
-def addresses(root: Path) -> list[str]:
-    """Of all living proxies."""
+def announced(root: Path, address: str) -> bool:
+    """A living proxy says that it listens there."""
     reader = open_reader(str(root))
     try:
-        return [proxy.address for proxy in reader.proxies() if proxy.alive]
+        return address in [proxy.address for proxy in reader.proxies() if proxy.alive]
     finally:
         reader.close()
 
