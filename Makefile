@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check tests bench soak pictures demo demo-headless clean
+.PHONY: run test check tests bench soak clients pictures demo demo-headless clean
 
 # A proxy and the terminal UI on the default store; without a terminal the proxy alone.
 run: $(VENV)/.installed
@@ -26,6 +26,10 @@ bench: $(VENV)/.developing
 # A proxy under bounded load for an hour; SOAK_MINUTES=2 make soak for less.
 soak: $(VENV)/.developing
 	$(BIN)/python -m tests.soak
+
+# Real clients, installed in .clients; docs/clients.md is made anew when all of them were there.
+clients: $(VENV)/.developing
+	$(BIN)/python -m tests.clients
 
 demo: $(VENV)/.installed
 	@$(BIN)/flowtap demo
@@ -58,4 +62,4 @@ pictures: $(VENV)/.developing
 	$(BIN)/python -m tests.pictures
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
