@@ -159,6 +159,19 @@ async def test_a_caller_that_was_seen_is_opted_in() -> None:
         assert [("add_seen", "agent", "sk-ant-t…0000", 604_800)] == store.changes
 
 
+async def test_an_enter_too_many_goes_neither_back_nor_on() -> None:
+    store = some()
+    async with opened(store, NARROW) as ui:
+        await at_caller(ui, CALLER)
+        await ui.press("enter", *"agent")
+        # As a held key does: the second one comes before the first has moved the focus.
+        ui.app.simulate_key("enter")
+        ui.app.simulate_key("enter")
+        await ui.shows("↵ add")
+        await ui.press("right", "enter")
+        await ui.shows("agent: recorded, kept 7d")
+
+
 async def test_a_caller_whose_key_is_off_is_switched_on() -> None:
     store = some()
     seen = replace(CALLER, key_id=OFF.id)

@@ -140,7 +140,8 @@ class Dialog(ModalScreen[None]):
         self._go_on(message.bar)
 
     def _go_on(self, field: Widget) -> None:
-        if self._busy:
+        if self._busy or field is not self.focused:
+            # Keys that were typed ahead reach the field they were typed into after it was left.
             return
         if field is _last_field(self.focus_chain):
             self.save()
