@@ -285,7 +285,10 @@ class LocalWriter:
                     kept += exchange.waiting_bytes
                     self._in_flight.put_back(exchange)
             except FileNotFoundError:
-                # Purged from another process, and the key may be on again already.
+                # Purged from another process, which has changed the keys before; and the key may
+                # be on again already. Who begins anew for it must see those of now.
+                with contextlib.suppress(sqlite3.Error):
+                    self._refresh_keys()
                 self._discard(exchange)
             except Exception as exc:
                 self._in_flight.give_up(exchange)
