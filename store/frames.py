@@ -68,6 +68,9 @@ class Kind(IntEnum):
     """Last of a record in a segment; JSON: everything but the bodies. A record is there once this is."""
 
 
+_KINDS = frozenset(Kind)
+
+
 class Codec(IntEnum):
     """How a payload is stored."""
 
@@ -194,6 +197,13 @@ def frame_at(buffer: Buffer, offset: int) -> Frame | None:
     if zlib.crc32(payload, zlib.crc32(head[:_CRC_AT])) != crc:
         return None
     return Frame(offset, end, kind, codec, record_id, aux, raw_length, payload)
+
+
+def claimed(head: bytes) -> tuple[bytes, int] | None:
+    """What a frame's first HEADER_SIZE bytes say, true or not: whose it is, and how many bytes follow.
+    None if they begin no frame."""
+    magic, kind, _, _, record_id, _, _, stored_length, _ = _HEADER.unpack(head)
+    return (record_id, stored_length) if magic == MAGIC and kind in _KINDS else None
 
 
 def unbroken(buffer: Buffer, start: int = 0) -> Iterator[Frame]:

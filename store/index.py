@@ -10,7 +10,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -152,14 +152,16 @@ class Index:
                 )
                 _turn_generation(connection)
 
-    def roll_forward(self, segment: Indexed, found: Iterable[Found]) -> int:
-        """Rows for records of a segment that has none for them yet; returns how many were new."""
+    def roll_forward(self, segment: Indexed, found: Iterable[Found], replace_to: int = 0) -> int:
+        """Rows for records of a segment that has none for them yet, or of those up to the seq
+        `replace_to` new ones; returns how many were new."""
         with self.transaction() as connection:
             _put_segments(connection, [segment])
             added = 0
             for record in found:
                 connection.execute(
-                    "DELETE FROM records WHERE id = ? AND state = 'live'", (record.meta.id,)
+                    "DELETE FROM records WHERE id = ? AND (state = 'live' OR seq <= ?)",
+                    (record.meta.id, replace_to),
                 )
                 added += connection.execute(
                     _ROLL, _values(Row(record.meta, segment.writer, record.place))
@@ -297,11 +299,27 @@ class Index:
         with self.transaction() as connection:
             connection.execute("DELETE FROM proxies WHERE heartbeat_ms < ?", (before_ms,))
 
-    def clear(self) -> None:
-        """No row of a finished record and no segment: the start of a rebuild."""
+    def begin_anew(self) -> int:
+        """No segment is indexed: the start of a rebuild. Returns the seq up to which rows are old."""
         with self.transaction() as connection:
-            connection.execute("DELETE FROM records WHERE state = 'done'")
             connection.execute("DELETE FROM segments")
+            row = connection.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()
+        return int(row[0])
+
+    def drop_old(self, newest: int, keep: Callable[[str, int, int], bool]) -> None:
+        """Rows of finished records that a rebuild found nowhere, `newest` being the last old seq:
+        none is left but where (segment, start, record_at) is to be kept."""
+        gone = [
+            (seq,)
+            for seq, *place in self._db.conn.execute(
+                "SELECT seq, segment, start, record_at FROM records"
+                " WHERE state = 'done' AND seq <= ?",
+                (newest,),
+            ).fetchall()
+            if place[0] is None or not keep(*place)
+        ]
+        with self.transaction() as connection:
+            connection.executemany("DELETE FROM records WHERE seq = ?", gone)
             _turn_generation(connection)
 
     def checkpoint(self, *, wait_s: float = 0.0, truncate: bool = False) -> bool:

@@ -8,6 +8,7 @@
   segments/<key id>/<ulid>.seg
   live/<writer>/lock         held for the writer's life
   live/<writer>/<record id>.part
+  quarantine/<key id>/<segment or record id>-<offset>.bad   corrupt pieces; made when there is one
 """
 
 import contextlib
@@ -39,6 +40,7 @@ class Layout:
         self.sweep_lock = root / "lock.sweep"
         self.segments = root / "segments"
         self.live = root / "live"
+        self.quarantine = root / "quarantine"
 
     def key_folder(self, key_id: str) -> Path:
         """Where the segments of a key lie."""
@@ -162,7 +164,10 @@ class FileView:
     def __init__(self, path: Path) -> None:
         self._fd = open_file(path)
         try:
-            self._length = os.fstat(self._fd).st_size
+            info = os.fstat(self._fd)
+            self._length = info.st_size
+            self.modified_ns = info.st_mtime_ns
+            """When the file was last written, nanoseconds since 1970."""
         except BaseException:
             os.close(self._fd)
             raise

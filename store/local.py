@@ -4,6 +4,7 @@ Wires the rooms together; what each does stands there.
 """
 
 import contextlib
+import functools
 import sqlite3
 import threading
 import time
@@ -16,6 +17,7 @@ from store.errors import StoreError, StoreUnavailable, unusable
 from store.index import Index
 from store.keys import Keys
 from store.layout import Layout, locked
+from store.quarantine import left_of
 from store.reader import LocalReader
 from store.record import Kept, Key, KeyRule
 from store.recovery import living, recover, roll_forward
@@ -146,8 +148,11 @@ class LocalStore:
         """Make the index anew from the segments; the number of records in it then."""
         with locked(self.layout.schema_lock), self._managed() as index:
             finish_purges(self.layout, index)
-            index.clear()
-            roll_forward(self.layout, index, anew=True)
+            on = {key.id for key in self._keys.all() if key.retention_s is not None}
+            old = index.begin_anew()
+            roll_forward(self.layout, index, on=on, anew=True, replace_to=old)
+            # A record that is damaged is found nowhere: its row stays, and says so when it is read.
+            index.drop_old(old, functools.partial(left_of, self.layout))
             row = index.connection.execute(
                 "SELECT count(*) FROM records WHERE state = 'done'"
             ).fetchone()

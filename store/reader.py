@@ -18,6 +18,7 @@ from store.contract import PAGE, PAGE_CAP, Counts
 from store.errors import BadInput, BodyMissing, StoreOutdated, StoreUnavailable, unusable
 from store.layout import Layout, is_held
 from store.parts import LivePart, PartCounter
+from store.quarantine import piece_of
 from store.record import RECORD_ID, Key, ProxyStatus, Record, RecordMeta, Seen, State, Verdict
 from store.retention import cutoff_ms
 from store.segments import Place, read_record
@@ -307,6 +308,9 @@ class LocalReader:
                 if again is not None and again[1] == found[1]:
                     break
         if isinstance(failure, BodyMissing):
+            piece = segment and piece_of(self._layout, segment, start, record_at)
+            if piece:
+                raise BodyMissing(f"{failure} What is left of it: {piece.path}") from failure
             raise failure
         raise BodyMissing(
             f"Record {record_id}: {self._layout.part(writer, record_id)} cannot be read:"

@@ -1,7 +1,7 @@
 """What dead writers left, made whole at the next start; killed half way, it is done again.
 
 In this order: segments past what is indexed are rolled forward; segments no row points at
-are dropped (the left-over of a purge cut short); parts whose record is already stored go;
+are dropped (the left-over of a purge cut short), what is damaged in them put aside; parts whose record is already stored go;
 every other part becomes a record, `interrupted` unless its end is in it; then the dead
 writer's folder goes. All under that writer's lock, which a living one holds.
 """
@@ -20,6 +20,7 @@ from store.index import Index, Indexed, Row
 from store.key_folder import seize, share
 from store.layout import FileView, Layout, Lock, create_file, locked
 from store.parts import PartChunks, PartReading, read_part
+from store.quarantine import set_aside_all, set_aside_rest
 from store.record import RECORD_ID, Ending, Key, RequestHead, Transport
 from store.segments import Content, SegmentWriter, scan_segment, segment_names, segment_owner
 from store.summary import Observed, summarize
@@ -47,7 +48,8 @@ def recover(
     with locked(layout.schema_lock):
         dead = dead_writers(layout)
         try:
-            roll_forward(layout, index, dead={name for name, _ in dead})
+            on = {key.id for key in keys() if key.retention_s is not None}
+            roll_forward(layout, index, dead={name for name, _ in dead}, on=on)
             recovered = 0
             for name, _ in dead:
                 recovered += _adopt(layout, index, name, keys, log)
@@ -100,13 +102,20 @@ def living(layout: Layout, writer: str) -> bool:
 
 
 def roll_forward(
-    layout: Layout, index: Index, *, dead: Collection[str] = (), anew: bool = False
+    layout: Layout,
+    index: Index,
+    *,
+    on: Collection[str],
+    dead: Collection[str] = (),
+    anew: bool = False,
+    replace_to: int = 0,
 ) -> int:
     """Make rows and segments agree: index what a segment holds beyond its indexed size, drop rows
     past its end, and drop segments no row points at. Returns how many rows were added.
 
     A segment whose writer lives is that writer's business; `dead`: writers whose lock the
-    caller holds. `anew`, for a rebuild: those of living writers too.
+    caller holds. `on`: ids of keys that are on; of others nothing damaged is put aside. For a
+    rebuild, `anew`: those of living writers too, and rows up to the seq `replace_to` made anew.
     """
     indexed = {
         name: Indexed(name, key_id, writer, size)
@@ -130,7 +139,9 @@ def roll_forward(
         try:
             for name in segment_names(layout.segments, folder.name):
                 if name not in doomed:
-                    added += _roll_segment(layout, index, name, indexed.get(name), dead, anew)
+                    added += _roll_segment(
+                        layout, index, name, indexed.get(name), on, dead, anew, replace_to
+                    )
         finally:
             lock.release()
     for name in set(indexed) - set(segment_names(layout.segments)) - doomed:
@@ -143,8 +154,10 @@ def _roll_segment(
     index: Index,
     name: str,
     known: Indexed | None,
+    on: Collection[str],
     dead: Collection[str],
     anew: bool,
+    replace_to: int,
 ) -> int:
     writer = segment_owner(layout.segments, name) if known is None else known.writer
     in_use = bool(writer) and writer not in dead and living(layout, writer)
@@ -155,11 +168,18 @@ def _roll_segment(
     length = layout.segment(name).stat().st_size
     now = Indexed(name, name.partition("/")[0], writer, length)
     if length > size:
-        added = index.roll_forward(now, list(scan_segment(layout.segments, name, size)))
+        found = list(scan_segment(layout.segments, name, size))
+        added = index.roll_forward(now, found, replace_to)
     elif length < size:
         index.roll_back(now, _past_end(layout, index, name))
     if not in_use and not _has_rows(index, name):
         # Nothing whole in it: an empty one, or the copy of a rewrite that was cut short.
+        if now.key_id in on:
+            try:
+                set_aside_all(layout, name)
+            except OSError:
+                # A full disk: it stays where it is until the next start.
+                return added
         index.forget_segment(name)
         layout.segment(name).unlink()
     return added
@@ -263,6 +283,8 @@ class _Adoption:
                 raise StoreUnavailable(f"{self._layout.key_folder(key_id)} is being purged")
             self._locks[key_id] = lock
         if any(key.id == key_id and key.retention_s is not None for key in keys()):
+            if set_aside_rest(self._layout, part, key_id):
+                self._log(f"{part} is damaged; what is behind that was put aside (flowtap doctor)")
             segment = self._segment(key_id)
             self._rows.append(
                 _to_record(part, reading, reading.begin, reading.request, self._writer, segment)

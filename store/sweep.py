@@ -3,12 +3,15 @@
 Index rows and a tombstone go first, files second, the tombstone last: a purge killed half
 way has hidden what it was to delete, and the next sweep or start finishes it from the
 tombstones. Whole segments are unlinked; the one at the boundary is rewritten without what
-expired.
+expired. What is damaged in that one is put aside first, unless it is expired for certain
+(store.quarantine).
 """
 
 import contextlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping
+from types import MappingProxyType
 
 from store.asks import LEFT_MS
 from store.errors import StoreUnavailable
@@ -17,6 +20,7 @@ from store.index import EVERYTHING, Index
 from store.key_folder import seize
 from store.layout import FileView, Layout, Lock, sync_folder
 from store.parts import part_key
+from store.quarantine import Extent, any_expired, damage, drop_pieces, set_aside
 from store.record import Key
 from store.retention import cutoff_ms
 from store.seen import ENTRIES, SEEN_DAYS
@@ -67,12 +71,24 @@ def purge_key(layout: Layout, index: Index, key_id: str, cutoff: int | None) -> 
         )
     try:
         doomed = _doomed_segments(layout, index, key_id, cutoff)
+        scanned: dict[str, list[Found]] = {}
+        late: set[str] = set()
+        if cutoff is not None:
+            for name in _boundary(layout, doomed, cutoff):
+                try:
+                    scanned[name] = list(scan_segment(layout.segments, name))
+                    # Before its rows go, which alone tell what of it is expired.
+                    _set_aside(layout, index, name, scanned[name], cutoff, unowned=True)
+                except OSError:
+                    # A full disk: deleting the other segments makes room, and then it is tried again.
+                    late.add(name)
         deleted = 0
         if doomed or cutoff is None:
             deleted = index.doom(key_id, cutoff, doomed)
         if cutoff is None:
             _remove_parts(layout, key_id)
-        _bury(layout, index, key_id)
+        _bury(layout, index, key_id, scanned, late)
+        drop_pieces(layout, key_id, cutoff)
     finally:
         lock.release()
     # Also where nothing was found: what an earlier purge deleted may still be in the log.
@@ -129,7 +145,11 @@ def _has_work(layout: Layout, index: Index, key_id: str, cutoff: int | None) -> 
         " UNION ALL SELECT 1 FROM tombstones WHERE segment LIKE ? || '/%' LIMIT 1",
         (key_id, limit, key_id),
     ).fetchone()
-    return row is not None or (cutoff is None and bool(segment_names(layout.segments, key_id)))
+    return (
+        row is not None
+        or (cutoff is None and bool(segment_names(layout.segments, key_id)))
+        or any_expired(layout, key_id, cutoff)
+    )
 
 
 def _doomed_segments(layout: Layout, index: Index, key_id: str, cutoff: int | None) -> list[str]:
@@ -142,14 +162,30 @@ def _doomed_segments(layout: Layout, index: Index, key_id: str, cutoff: int | No
     return [name for (name,) in rows if name is not None]
 
 
+def _boundary(layout: Layout, doomed: list[str], cutoff: int) -> Iterator[str]:
+    """Of doomed segments those that may hold what ended at `cutoff` or later, by when they were
+    last written."""
+    for name in doomed:
+        with contextlib.suppress(FileNotFoundError):
+            if os.lstat(layout.segment(name)).st_mtime_ns // 1_000_000 >= cutoff:
+                yield name
+
+
 def _remove_parts(layout: Layout, key_id: str) -> None:
     for part in layout.live.glob("*/*.part"):
         if part_key(part) == key_id:
             part.unlink(missing_ok=True)
 
 
-def _bury(layout: Layout, index: Index, key_id: str) -> None:
-    """Carry out the key's tombstones; its folder's lock is held."""
+def _bury(
+    layout: Layout,
+    index: Index,
+    key_id: str,
+    scanned: Mapping[str, list[Found]] = MappingProxyType({}),
+    late: Collection[str] = (),
+) -> None:
+    """Carry out the key's tombstones; its folder's lock is held. `scanned`: what segments were found
+    to hold under that lock; `late`: those whose damaged pieces are still to be put aside."""
     rows = index.connection.execute(
         "SELECT segment, cutoff_ms FROM tombstones WHERE segment LIKE ? || '/%'", (key_id,)
     ).fetchall()
@@ -158,11 +194,10 @@ def _bury(layout: Layout, index: Index, key_id: str) -> None:
         survivors: list[Found] = []
         if cutoff < EVERYTHING:
             with contextlib.suppress(FileNotFoundError):
-                survivors = [
-                    found
-                    for found in scan_segment(layout.segments, name)
-                    if (found.meta.completed_ms or 0) >= cutoff
-                ]
+                found = scanned.get(name) or list(scan_segment(layout.segments, name))
+                survivors = [each for each in found if (each.meta.completed_ms or 0) >= cutoff]
+                # The rows that are left are of records to be kept.
+                _set_aside(layout, index, name, found, unowned=name in late)
         if survivors:
             _rewrite(layout, index, name, key_id, survivors)
         else:
@@ -171,6 +206,30 @@ def _bury(layout: Layout, index: Index, key_id: str) -> None:
     if rows:
         sync_folder(layout.key_folder(key_id))
         index.buried([name for name, _ in rows])
+
+
+def _set_aside(
+    layout: Layout,
+    index: Index,
+    name: str,
+    found: list[Found],
+    cutoff: int = 0,
+    *,
+    unowned: bool,
+) -> None:
+    """Put aside what is damaged of records that ended at `cutoff` or later, and, `unowned`, what no
+    row knows."""
+    path = layout.segment(name)
+    rows = index.connection.execute(
+        "SELECT start, record_at, completed_ms FROM records WHERE segment = ?", (name,)
+    ).fetchall()
+    with FileView(path) as buffer:
+        kept = [
+            (gap.start, gap.end)
+            for gap in damage(buffer, found, [Extent(*row) for row in rows])
+            if (unowned if gap.row is None else gap.row.completed_ms >= cutoff)
+        ]
+    set_aside(layout, path, name.partition("/")[0], kept)
 
 
 def _rewrite(layout: Layout, index: Index, old: str, key_id: str, survivors: list[Found]) -> None:
@@ -187,6 +246,8 @@ def _rewrite(layout: Layout, index: Index, old: str, key_id: str, survivors: lis
                     raise StoreUnavailable(f"{layout.segment(old)} changed while it was read.")
                 places.append((found.meta.id, place))
         new.sync()
+        # What is in it did not end later for being moved (store.quarantine).
+        os.utime(layout.segment(new.name), ns=(buffer.modified_ns, buffer.modified_ns))
     except BaseException:
         with contextlib.suppress(OSError):
             layout.segment(new.name).unlink()
