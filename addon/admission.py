@@ -4,20 +4,15 @@ What is of no key that is on is counted by who sent it where, held in the memory
 is one, and stored nowhere. With `flowtap_required` it is said here which calls are refused.
 """
 
-import re
 import time
 from collections.abc import Callable
 
 from addon.credential import fingerprint
 from addon.keeping import Keeping
 from addon.refusal import Refusals
+from store.client import client_of
 from store.contract import Recording, Writer
-from store.record import Headers, RequestHead, header
-
-CLIENT_CAP = 64
-"""Characters of a client's name that are kept: clients choose them, and there is a row for each."""
-
-_PRODUCT = re.compile(rb"\s*([!-~]{1,%d})" % CLIENT_CAP)
+from store.record import Headers, RequestHead
 
 
 class Admission:
@@ -137,13 +132,3 @@ def _count_unmatched(writer: Writer, credential: bytes | None, head: RequestHead
     counters.last_unmatched_host = head.host
     counters.last_unmatched_fingerprint = None if credential is None else fingerprint(credential)
     writer.unmatched(credential, head.host, client_of(head.headers))
-
-
-def client_of(headers: Headers) -> str | None:
-    """The client by its user-agent: the first product and its version, `claude-cli/2.1.197`.
-
-    Printable ASCII alone and at most CLIENT_CAP characters, since it is stored and shown on a
-    terminal; None where there is none.
-    """
-    found = _PRODUCT.match(header(headers, b"user-agent") or b"")
-    return None if found is None else found[1].decode("ascii")

@@ -10,6 +10,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
+from store.client import client_of
 from store.record import (
     Ending,
     Headers,
@@ -156,6 +157,9 @@ def wire_from_json(value: dict[str, Any]) -> Wire | None:
 def meta_from_json(value: dict[str, Any]) -> RecordMeta:
     """The RecordMeta of a RECORD frame, `seq` 0; raises KeyError, TypeError or ValueError if it is none."""
     stored = value["meta"]
+    if "client" not in stored:
+        # Of an older version's; the request's head tells it.
+        stored = stored | {"client": client_of(_headers_from_json(value["request"]["headers"]))}
     return _meta(
         {name: stored.get(name, _ABSENT.get(name)) for name in COLUMNS if name != "seq"}
         | {"seq": 0}

@@ -42,7 +42,7 @@ ORDER BY max(last_ms) DESC, told_apart, host, who LIMIT ?
 """
 SEEN_LIMIT = 200
 
-_LATEST = (("keyring.asks", "id"), ("answers", "ask"))
+_LATEST = (("keyring.asks", "id"), ("records", "client"))
 """What the last migrations added (store.schema, which cannot be imported here)."""
 
 COUNTERS = 1_000

@@ -187,6 +187,8 @@ class RecordMeta:
     ttft_ms: int | None
     """To the first byte of the response's body."""
     duration_ms: int | None
+    client: str | None = None
+    """The product of its user-agent, `claude-cli/2.1.197` (store.client)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,12 @@ def m006_answers(db: Database) -> None:
     )
 
 
+@index_migrations()
+def m007_clients(db: Database) -> None:
+    """Who sent a record's request; not known of rows that were there before a rebuild."""
+    db.table("records").add_column("client", str)
+
+
 @key_migrations()
 def m001_keys(db: Database) -> None:
     """The keys. The secret is not among the columns and never was."""

@@ -21,6 +21,7 @@ from collectors.protocol import (
     framing_of,
     is_streamed,
 )
+from store.client import client_of
 from store.masks import credentials, mask_all
 from store.record import (
     Headers,
@@ -202,6 +203,7 @@ def summarize(
         lost_bytes=seen.lost_bytes,
         ttft_ms=ttft_ms,
         duration_ms=seen.ended_at_ms,
+        client=client_of(seen.request.headers),
     )
 
 
@@ -249,6 +251,7 @@ def begun(
         lost_bytes=0,
         ttft_ms=None,
         duration_ms=None,
+        client=client_of(request.headers),
     )
 
 

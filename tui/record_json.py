@@ -62,6 +62,7 @@ def meta_json(
         "lost_bytes": meta.lost_bytes,
         "ttft_ms": meta.ttft_ms,
         "duration_ms": meta.duration_ms,
+        "client": meta.client,
     }
     return {name: _masked(value, secrets) for name, value in row.items()} if secrets else row
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from addon.admission import CLIENT_CAP, Admission, client_of
+from addon.admission import Admission
 from addon.keeping import Keeping
 from addon.ring import Held
-from store.record import Headers, RequestHead
+from store.record import RequestHead
 from tests.addon.fakes import KEY, OFF, OTHER, FakeRecording, FakeWriter
 
 
@@ -192,25 +192,3 @@ async def test_refusing_is_said_when_it_begins_and_when_it_ends(
         it.admission.required = False
         it.admission.look(None)
         assert 2 == len(said())
-
-
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        (((b"User-Agent", b"claude-cli/2.1.197 (external, cli)"),), "claude-cli/2.1.197"),
-        (((b"user-agent", b"codex_cli_rs/0.169.0 (Linux; x86_64)"),), "codex_cli_rs/0.169.0"),
-        (((b"user-agent", b"OpenAI/Python 1.2"),), "OpenAI/Python"),
-        (((b"user-agent", b"  curl/8  "),), "curl/8"),
-        (((b"user-agent", b""),), None),
-        (((b"user-agent", b"(comment)"),), "(comment)"),
-        ((), None),
-        (((b"user-agent", b"a\x1b]0;x\x07b"),), "a"),
-        (((b"user-agent", b"\xff/1"),), None),
-        (((b"user-agent", "caf\u00e9/1".encode()),), "caf"),
-        (((b"user-agent", b"x" * 5000),), "x" * CLIENT_CAP),
-        (((b"user-agent", b"a/1"), (b"User-Agent", b"b/2")), "a/1"),
-    ],
-)
-def test_client(headers: Headers, expected: str | None) -> None:
-    """The first product, as far as it can be printed."""
-    assert expected == client_of(headers)

@@ -62,6 +62,15 @@ def test_a_row_comes_back(changes: dict[str, Any]) -> None:
     assert row == meta_from_json(record_json(row, request_head(), None, {}))
 
 
+@pytest.mark.parametrize("client", ["claude-cli/2.1.197", None])
+def test_the_client_of_an_older_version_s_record_is_told_by_its_head(client: str | None) -> None:
+    headers = () if client is None else ((b"User-Agent", client.encode() + b" (external)"),)
+    value = record_json(meta(ID), request_head(headers=headers), None, {})
+    del value["meta"]["client"]
+
+    assert meta(ID, client=client) == meta_from_json(value)
+
+
 @pytest.mark.parametrize(
     ("field", "told", "kept"),
     [
