@@ -40,5 +40,6 @@ def test_a_row_tells_it_from_the_begin_on(store: LocalStore, reader: LocalReader
         ended = done(reader, recording.id).meta
     store.rebuild()
     anew = reader.meta(recording.id)
+    assert live is not None
     assert anew is not None
     assert ["codex_cli_rs/0.169.0"] * 3 == [row.client for row in (live, ended, anew)]
