@@ -18,6 +18,7 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
+from store.key_rules import glob_rule, header_rule
 from store.location import open_reader, open_store
 from store.record import RecordMeta, State, Verdict
 from tui.app import FlowtapApp
@@ -65,6 +66,25 @@ async def _draw(stage: Stage, folder: Path, chromium: str) -> None:
                 await pilot.press("escape", "enter", "4")
                 await pilot.pause(0.5)
                 await _shoot(pilot, folder / f"{what}-{name}", chromium)
+    await asyncio.to_thread(_more_keys, stage)
+    async with _app(stage).run_test(size=(80, 24)) as pilot:
+        await pilot.pause(1.0)
+        # The cursor on the caller that was seen: what can be done about it.
+        await pilot.press("a", "G")
+        await pilot.pause(1.5)
+        await _shoot(pilot, folder / "keys-80x24", chromium)
+
+
+def _more_keys(stage: Stage) -> None:
+    """Keys of other kinds than those of the demo, and what was kept of a caller without one."""
+    store = open_store(str(stage.store))
+    try:
+        store.add_rule("claude", glob_rule("sk-ant-oat01-*"), 86_400)
+        store.add_rule("codex", header_rule("chatgpt-account-id", "1234-*"), 21_600)
+        store.add_key("old", "sk-demo-2222222222222222-switched-off")
+        store.keep("kept", 0, 86_400)
+    finally:
+        store.close()
 
 
 def _play(stage: Stage) -> None:

@@ -1,5 +1,6 @@
 """The tables are the specification of what a value looks like."""
 
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
@@ -210,3 +211,4 @@ def test_a_row_in_flight_shows_its_clock_and_never_a_failure() -> None:
 @pytest.mark.check(112)
 def test_a_key_is_told_by_name_and_last_four() -> None:
     assert "laptop (9Qz1)" == key_label(LAPTOP)
+    assert "laptop" == key_label(replace(LAPTOP, last4=""))

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from store.record import Seen
 from tests.tui.builders import CI, LAPTOP, NOW_MS, OFF
 from tests.tui.fakes import PROXY
 from tui.format import Tone
-from tui.state import View, client_lines, findings, follow_mark, headline, losses
+from tui.state import View, client_lines, findings, follow_mark, headline, losses, ring
 
 GONE = replace(PROXY, alive=False)
 HOSTILE = "\x1b]0;x\x07"
@@ -71,9 +72,24 @@ def test_follow_mark(changes: dict[str, Any], text: str) -> None:
 
 
 def test_losses() -> None:
+    refusing = replace(PROXY, refused=2)
     assert "" == losses(view())
     assert "1 record lost" == losses(view(proxies=(replace(PROXY, lost_records=1), PROXY)))
+    assert "2 calls refused" == losses(view(proxies=(refusing,)))
+    assert "3 records lost, 2 calls refused" == losses(
+        view(proxies=(replace(refusing, lost_records=3),))
+    )
 
+
+def test_a_ring_is_told_while_it_holds_something() -> None:
+    holding = replace(PROXY, ring_exchanges=1_200)
+    assert "" == ring(view())
+    assert "ring 1,200" == ring(view(proxies=(PROXY, holding)))
+    assert "ring 2,400" == ring(view(proxies=(holding, holding)))
+    assert "" == ring(view(proxies=(replace(holding, alive=False),)))
+
+
+CALLER = Seen("sk-ant-t…0000", "api\x1b.test", "cli/1", 3, NOW_MS - 60_000, NOW_MS - 12_000)
 
 FINDINGS: list[tuple[dict[str, Any], list[tuple[str, str, str, str]]]] = [
     (
@@ -115,6 +131,28 @@ FINDINGS: list[tuple[dict[str, Any], list[tuple[str, str, str, str]]]] = [
             ("✓", "keys", "2 of 3 keys opted in", ""),
             ("▲", "traffic", "3 LLM requests seen, none matched an opted-in key", ""),
             (" ", "", "last: api␛.test  sk-ant-a…9Qz1  12s ago", ""),
+        ],
+    ),
+    (
+        {
+            "proxies": (replace(PROXY, seen=3, unmatched=2, last_unmatched_ms=NOW_MS),),
+            "seen": (CALLER, replace(CALLER, fingerprint=None, client=None), *[CALLER] * 5),
+        },
+        [
+            ("✓", "store", "ready, 3 records", ""),
+            ("✓", "proxy", "last heartbeat 2s ago, listening on 127.0.0.1:8080", ""),
+            ("✓", "keys", "1 of 1 key opted in", ""),
+            (
+                "▲",
+                "traffic",
+                "3 LLM requests seen, 1 matched an opted-in key",
+                "press a caller's number to record it",
+            ),
+            (" ", "press 1", "12s ago   sk-ant-t…0000  api␛.test  cli/1", ""),
+            (" ", "press 2", "12s ago   no credential  api␛.test", ""),
+            (" ", "press 3", "12s ago   sk-ant-t…0000  api␛.test  cli/1", ""),
+            (" ", "press 4", "12s ago   sk-ant-t…0000  api␛.test  cli/1", ""),
+            (" ", "", "3 more: a", ""),
         ],
     ),
     (

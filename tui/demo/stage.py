@@ -61,6 +61,9 @@ def prepared(speed: float) -> Iterator[Stage]:
                     # The upstream's certificate is its own, and it is on loopback.
                     "--set",
                     f"ssl_verify_upstream_trusted_ca={folder / 'upstream.pem'}",
+                    # The play of a key that is not opted in can be kept after all.
+                    "--set",
+                    "flowtap_ring=16m",
                 ],
                 environment={"FLOWTAP_DEMO_UPSTREAM": str(upstream.port)},
             )
