@@ -78,6 +78,13 @@ class Exchange:
         """Milliseconds since the begin."""
         return (monotonic_ns() - self.started_ns) // 1_000_000
 
+    def head(self, response: Response) -> None:
+        """Record the response's head, the first time it is seen."""
+        if not self.headed:
+            self.headed = True
+            self.lost = answer_lost(response)
+            self.recording.response_head(self.now(), response_head(response))
+
     def wire(self) -> Wire | None:
         """Both bodies as they have passed until now; None if that is not known for sure."""
         request, response = self.request_tap.meter.passed(), self.response_tap.meter.passed()

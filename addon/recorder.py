@@ -1,14 +1,15 @@
 """The hooks: one record for each exchange of a key that is on, however it ends.
 
 The lifecycle, against the orders in which mitmproxy's hooks really come: an exchange is in
-`_live` from `requestheaders` until `_end` takes it out, which happens once; every later hook of
-its flow finds nothing and does nothing. `response` and `error` may both be missing, come late,
-or come after `done`, so a client's disconnect, a sweep and `done` end what is left. WebSockets
-have a life of their own: addon.sockets.
+addon.in_flight from `requestheaders` until its one end; every later hook of its flow finds nothing
+and does nothing. `response` and `error` may both be missing, come late, or come after `done`, so a
+client's disconnect, a sweep and `done` end what is left. Whether it is recorded, held in memory or
+refused is for addon.admission to say. WebSockets have a life of their own: addon.sockets.
 
 No hook may harm the traffic: whatever raises in here is caught, counted, and logged at most
-once a minute, and the call goes on unrecorded. A record that had begun ends there and says so;
-what of `seen` is neither in `recorded` nor in `unmatched` has none, and counts as lost.
+once a minute, and the call goes on unrecorded; with `flowtap_required` it is refused, if nothing
+has gone upstream. A record that had begun ends there and says so; what of `seen` is neither
+recorded nor unmatched nor refused has none, and counts as lost.
 """
 
 import asyncio
@@ -16,7 +17,6 @@ import contextlib
 import functools
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable
 
 from mitmproxy import connection, ctx, exceptions, http, tls
@@ -28,15 +28,14 @@ from addon.complaints import Complaints
 from addon.credential import credentials, socket_credentials
 from addon.exchange import (
     Exchange,
-    answer_lost,
     ending,
     error_line,
     error_told,
     method_of,
     path_of,
     request_head,
-    response_head,
 )
+from addon.in_flight import InFlight
 from addon.keeping import Keeping
 from addon.link import Link, Opener
 from addon.refusal import goes_upstream, refuse
@@ -60,9 +59,6 @@ logger = logging.getLogger(__name__)
 TICK_S = 5.0
 """How often overdue exchanges and a store out of reach are looked after."""
 
-MISTAKEN = (Transport.COMPLETE, Transport.UPSTREAM_CLOSED, Transport.UPSTREAM_ERROR)
-"""What mitmproxy says of an exchange whose real answer it lost."""
-
 STOPPED = "The proxy was stopped."
 LEFT = "Client disconnected."
 
@@ -78,8 +74,8 @@ def guarded[T](hook: Callable[["Recorder", T], None]) -> Callable[["Recorder", T
             if isinstance(subject, http.HTTPFlow):
                 self._give_up(subject.id, error)
             elif isinstance(subject, connection.Client):
-                for flow_id in list(self._of_client.get(subject.id, ())):
-                    self._give_up(flow_id, error)
+                for live in self._live.of_client(subject.id):
+                    self._give_up(live.flow_id, error)
             self._failed(error)
 
     functools.update_wrapper(run, hook)
@@ -93,8 +89,7 @@ class Recorder:
 
     def __init__(self, opener: Opener) -> None:
         self._link = Link(opener)
-        self._live: dict[str, Exchange] = {}
-        self._of_client: defaultdict[str, set[str]] = defaultdict(set)
+        self._live = InFlight()
         self._keeping = Keeping(self._failed)
         self._admission = Admission(self._keeping, self._failed, lambda: self._link.trouble)
         self._sockets = Sockets(
@@ -166,8 +161,8 @@ class Recorder:
             self._tick_handle.cancel()
             self._tick_handle = None
         try:
-            for live in list(self._live.values()):
-                self._end_left(live, Transport.PROXY_SHUTDOWN, STOPPED)
+            for live in self._live.all():
+                self._live.end_left(live, Transport.PROXY_SHUTDOWN, STOPPED)
             self._sockets.end_all(Transport.PROXY_SHUTDOWN, STOPPED)
         except Exception as error:  # The writer ends what is left, and must be closed for that.
             self._failed(error)
@@ -233,7 +228,7 @@ class Recorder:
         live.request_done = True
         live.recording.request_end(live.now())
         if live.early_ns is not None:
-            self._end(live, Transport.COMPLETE)
+            self._live.end(live, Transport.COMPLETE)
 
     @guarded
     def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -248,7 +243,7 @@ class Recorder:
             flow.response.stream = (
                 after(stream, live.response_tap) if callable(stream) else live.response_tap
             )
-        self._head(live, flow.response)
+        live.head(flow.response)
 
     @guarded
     def response(self, flow: http.HTTPFlow) -> None:
@@ -257,14 +252,14 @@ class Recorder:
         live = self._live.get(flow.id)
         if live is None or flow.response is None:
             return
-        self._head(live, flow.response)
+        live.head(flow.response)
         body = flow.response.raw_content
         if body and not live.response_tap.seen:
             live.response_tap(body)
         if flow.error is not None:
-            self._end(live, ending(flow), flow.error.msg)
+            self._live.end(live, ending(flow), flow.error.msg)
         elif live.request_done:
-            self._end(live, Transport.COMPLETE)
+            self._live.end(live, Transport.COMPLETE)
         else:
             live.early_ns = time.monotonic_ns()
 
@@ -279,20 +274,20 @@ class Recorder:
             return
         if flow.response is not None:
             # Headers that mitmproxy found invalid come without `responseheaders`.
-            self._head(live, flow.response)
+            live.head(flow.response)
         transport = ending(flow, live.refused)
         message = error_told(flow, transport)
         if transport is Transport.CLIENT_CLOSED:
             idle = timed_out(live.idle_s(), flow.client_conn.transport_protocol)
             if idle is not None:
                 transport, message = Transport.KILLED, idle
-        self._end(live, transport, message)
+        self._live.end(live, transport, message)
 
     @guarded
     def client_disconnected(self, client: connection.Client) -> None:
         """The safety net: comes after everything else, or instead of it."""
-        for flow_id in list(self._of_client.get(client.id, ())):
-            self._end_left(self._live[flow_id], Transport.CLIENT_CLOSED, LEFT)
+        for live in self._live.of_client(client.id):
+            self._live.end_left(live, Transport.CLIENT_CLOSED, LEFT)
         self._sockets.left(client.id, Transport.CLIENT_CLOSED, LEFT)
 
     @guarded
@@ -332,8 +327,7 @@ class Recorder:
             Tap(recording.response_chunk, started_ns, failed),
             started_ns,
         )
-        self._live[flow.id] = live
-        self._of_client[live.client_id].add(flow.id)
+        self._live.add(live)
         # A flow that already has an error or an answer never goes upstream; mitmproxy does
         # not survive a stream on it.
         if self._streams_requests and flow.error is None and flow.response is None:
@@ -342,54 +336,14 @@ class Recorder:
                 before(live.request_tap, stream) if callable(stream) else live.request_tap
             )
 
-    def _head(self, live: Exchange, response: http.Response) -> None:
-        """Record the response's head, the first time it is seen."""
-        if not live.headed:
-            live.headed = True
-            live.lost = answer_lost(response)
-            live.recording.response_head(live.now(), response_head(response))
-
-    def _end(self, live: Exchange, transport: Transport, message: str | None = None) -> None:
-        """The one place where a record ends, once."""
-        if live.flow_id not in self._live:
-            return
-        if live.lost is not None and transport in MISTAKEN:
-            transport, message = Transport.KILLED, live.lost
-        live.recording.end(
-            live.now(),
-            transport,
-            error_line(message) if message is not None else None,
-            live.wire(),
-        )
-        self._forget(live)
-
-    def _forget(self, live: Exchange) -> None:
-        """Every later hook of its flow finds nothing."""
-        del self._live[live.flow_id]
-        flows = self._of_client[live.client_id]
-        flows.discard(live.flow_id)
-        if not flows:
-            del self._of_client[live.client_id]
-
     def _give_up(self, flow_id: str, error: BaseException, *, refused: bool = False) -> None:
-        """Something of ours raised: end the record with the prefix it has, as simply as can be."""
+        """Something of ours raised: what is recorded of the flow ends as the prefix it is."""
         text = _broke(error, refused)
-        live = self._live.get(flow_id)
         try:
-            if live is not None:
-                self._forget(live)
-                at_ms = max(live.request_tap.last_ms, live.response_tap.last_ms)
-                live.recording.end(at_ms, Transport.RECORDER_FAILED, text)
+            self._live.give_up(flow_id, text)
             self._sockets.failed(flow_id, text)
         except Exception as second:  # The writer ends it when it is closed.
             self._failed(second)
-
-    def _end_left(self, live: Exchange, transport: Transport, message: str) -> None:
-        """End what no hook ended; an answer that is whole is whole, whoever leaves now."""
-        if live.early_ns is not None:
-            self._end(live, Transport.COMPLETE)
-        else:
-            self._end(live, transport, message)
 
     # -- upkeep -------------------------------------------------------------------------------
 
@@ -405,8 +359,8 @@ class Recorder:
         self._tick_handle = asyncio.get_running_loop().call_later(TICK_S, self._tick)
         with contextlib.suppress(exceptions.OptionsError):
             self._streams_requests = settings.streams_requests(self)
-        for live in [live for live in self._live.values() if live.overdue]:
-            self._end(live, Transport.COMPLETE)
+        for live in [live for live in self._live.all() if live.overdue]:
+            self._live.end(live, Transport.COMPLETE)
         self._admission.look(self._link.writer)
         if self._link.writer is None:
             self._complaints.say("store", logging.ERROR, f"NOT RECORDING: {self._link.trouble}")

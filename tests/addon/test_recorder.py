@@ -451,7 +451,8 @@ async def test_tcp_timeout_is_not_the_client() -> None:
     with running() as rig:
         flow = model_call()
         to_request(rig, flow)
-        live = rig.recorder._live[flow.id]
+        live = rig.recorder._live.get(flow.id)
+        assert live is not None
         live.started_ns -= 3600 * 1_000_000_000
         fail(flow, "Client disconnected.")
         rig.recorder.error(flow)
