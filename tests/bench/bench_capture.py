@@ -2,18 +2,19 @@
 
     python -m tests.bench.bench_capture [--quick] [--rounds N] [--json FILE]
 
-Four mitmdumps run at once, and every round gives each of them the same work, in another order
-each time, so that all see the same weather; figures are medians over the rounds, ratios
-medians of each round's ratio. TLS on both legs, HTTP/1.1, keep-alive; the load generator
+Four mitmdumps run at once and take turns of a third of a second, in another order each round, so
+that all see the same weather; figures are medians over the rounds, ratios medians of each round's
+ratio. TLS on both legs, HTTP/1.1, keep-alive; the load generator
 and the upstream are processes of their own. Processor time is that of the whole proxy process,
 what it still does after the calls included; it is the figure to go by: on a shared machine
 wall-clock times, above all a p99, tell as much of the neighbours. The column `spread` says by how much
 the rounds differed (half of them lie that close to the median): a difference below it is noise.
 
-bare: `mitmdump -q`. no-op: an addon as a user would write it, which streams both bodies and
-does nothing else. no-op quiet: the same with mitmproxy's connection log at warnings, as the recorder
-sets it. flowtap: recording. Without an addon mitmproxy buffers a whole response, so of streams
-bare does less than the others, and passes no event before the last.
+bare: `mitmdump -q`. no-op: `mitmdump -s` with an addon as a user would write it, which streams
+both bodies and does nothing else. no-op quiet: the same, and mitmproxy's connection log at
+warnings, as the recorder sets it. flowtap: `mitmdump -s addon`, recording. All print to /dev/null.
+Without an addon mitmproxy buffers a whole response, so of streams bare does less than the
+others, and passes no event before the last.
 """
 
 import argparse
@@ -31,11 +32,11 @@ from typing import Any
 from store.location import open_reader
 from store.record import State
 from tests.bench.load import Job
-from tests.bench.sides import SCRIPTS, Bench, Side, settled
+from tests.bench.sides import SCRIPTS, Bench, Cpu, Side, settled
 from tests.e2e.harness import KEY, new_store, wait_for
 
 SETTLE_S = 0.35
-"""Longer than records wait for a sync they share."""
+"""After the last turn: longer than records wait for a sync they share."""
 
 EVENT_P99_MS = 1.0
 """What recording may add to an event's way, against the no-op addon."""
@@ -45,10 +46,10 @@ EVENT_P99_MS = 1.0
 class Sizes:
     """How much of everything."""
 
-    rounds: int = 7
-    seconds: float = 1.5
-    """Of each row and side in each round."""
-    paced: int = 5
+    rounds: int = 25
+    seconds: float = 0.3
+    """Of each turn; short, so that all sides see the same weather."""
+    paced: int = 2
     """Streams of 25 events that a client takes after each other in a round."""
     memory: int = 10_000
     streams: int = 1_000
@@ -60,7 +61,7 @@ class Sizes:
     settle_s: float = SETTLE_S
 
 
-QUICK = Sizes(rounds=2, seconds=0.4, paced=2, memory=500, streams=100, events=6)
+QUICK = Sizes(rounds=5, seconds=0.2, paced=1, memory=500, streams=100, events=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +125,54 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def measure(bench: Bench, sizes: Sizes, say: Callable[[str], None]) -> list[Figures]:
-    """Every load in every round through every side."""
-    found = [Figures(load.name) for load in LOADS]
+    """Every load through every side, in short turns: a round is a turn of each."""
+    found = []
     for load in LOADS:
+        say(f"{load.name}: {sizes.rounds} rounds")
         for side in bench.sides.values():
             job = _job(load, side, sizes)
             bench.run(replace(job, play="json", calls=2 * job.concurrency, timed=False))
-    for number in range(sizes.rounds):
-        say(f"round {number + 1} of {sizes.rounds}")
-        for load, figures in zip(LOADS, found, strict=True):
-            names = list(bench.sides)
-            turned = names[number % len(names) :] + names[: number % len(names)]
+        figures = Figures(load.name)
+        names = list(bench.sides)
+        open_turns: dict[str, tuple[Cpu, int]] = {}
+        for number in range(sizes.rounds):
+            first = number % len(names)
+            turned = names[first:] + names[:first]
             for name in turned if number % 2 else reversed(turned):
-                _once(bench, bench.sides[name], load, sizes, figures)
+                side = bench.sides[name]
+                # What a side does of a turn it may do while the others have theirs.
+                _close_turn(figures, side, open_turns)
+                before = side.cpu()
+                open_turns[name] = before, _turn(bench, side, load, sizes, figures)
+        time.sleep(sizes.settle_s)
+        for side in bench.sides.values():
+            _close_turn(figures, side, open_turns)
+        found.append(figures)
     return found
+
+
+def _turn(bench: Bench, side: Side, load: Load, sizes: Sizes, figures: Figures) -> int:
+    """One turn of a side; how many calls it was."""
+    result = bench.run(_job(load, side, sizes))
+    if load.timed:
+        figures.add("first event, ms", side.name, statistics.median(result.first))
+        figures.add("event p50, ms", side.name, statistics.median(result.event))
+        figures.add("event p99, ms", side.name, percentile(result.event, 0.99))
+    else:
+        figures.add("calls/s", side.name, result.calls / result.seconds)
+        figures.add("p50, ms", side.name, statistics.median(result.latency))
+        figures.add("p99, ms", side.name, percentile(result.latency, 0.99))
+    return result.calls
+
+
+def _close_turn(figures: Figures, side: Side, turns: dict[str, tuple[Cpu, int]]) -> None:
+    """The processor time of a side's last turn, up to now."""
+    if side.name not in turns:
+        return
+    before, calls = turns.pop(side.name)
+    after = side.cpu()
+    figures.add("CPU µs/call", side.name, (after.total - before.total) * 1e6 / calls)
+    figures.add("of it the loop", side.name, (after.loop - before.loop) * 1e6 / calls)
 
 
 def _job(load: Load, side: Side, sizes: Sizes) -> Job:
@@ -152,22 +187,6 @@ def _job(load: Load, side: Side, sizes: Sizes) -> Job:
         timed=load.timed,
         spread_s=0.01 if load.timed else 0.0,
     )
-
-
-def _once(bench: Bench, side: Side, load: Load, sizes: Sizes, figures: Figures) -> None:
-    with settled(side, sizes.settle_s) as spent:
-        result = bench.run(_job(load, side, sizes))
-    cpu = spent[0]
-    if load.timed:
-        figures.add("first event, ms", side.name, statistics.median(result.first))
-        figures.add("event p50, ms", side.name, statistics.median(result.event))
-        figures.add("event p99, ms", side.name, percentile(result.event, 0.99))
-    else:
-        figures.add("calls/s", side.name, result.calls / result.seconds)
-        figures.add("p50, ms", side.name, statistics.median(result.latency))
-        figures.add("p99, ms", side.name, percentile(result.latency, 0.99))
-    figures.add("CPU µs/call", side.name, cpu.total * 1e6 / result.calls)
-    figures.add("of it the loop", side.name, cpu.loop * 1e6 / result.calls)
 
 
 def memory(bench: Bench, sizes: Sizes) -> dict[str, list[float]]:

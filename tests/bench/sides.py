@@ -31,8 +31,8 @@ SCRIPTS: dict[str, Path | None] = {
     "no-op quiet": HERE / "noop_addon.py",
     "flowtap": MAIN,
 }
-"""What is compared: mitmdump alone, an addon that streams and does nothing else, the same with
-mitmproxy's connection log quietened, and the recorder."""
+"""What is compared: `mitmdump -q` alone; as one would type it, without -q, an addon that streams and
+does nothing else, the same with mitmproxy's connection log quietened, and the recorder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,8 @@ class Bench:
         process = self._start(
             [
                 str(Path(sys.executable).with_name("mitmdump")),
-                *("-q", "-p", str(port), "--listen-host", "127.0.0.1"),
+                *(["-q"] if script is None else []),
+                *("-p", str(port), "--listen-host", "127.0.0.1"),
                 *("--set", f"confdir={confdir}"),
                 *("--set", f"ssl_verify_upstream_trusted_ca={trusted}"),
                 *([] if script is None else ["-s", str(script)]),

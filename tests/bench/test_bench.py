@@ -9,7 +9,7 @@ from tests.bench.bench_capture import LOADS, Figures, Sizes, percentile, run
 from tests.bench.sides import SCRIPTS
 
 TINY = Sizes(
-    rounds=1, seconds=0.02, paced=1, memory=5, streams=3, events=2, clients=2, settle_s=0.0
+    rounds=2, seconds=0.02, paced=1, memory=5, streams=3, events=2, clients=2, settle_s=0.0
 )
 
 

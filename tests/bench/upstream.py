@@ -42,13 +42,20 @@ _DELTA = (
     b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
     b'"delta":{"type":"text_delta","text":"%s"}}\n\n'
 )
+_OPEN = (
+    b'event: content_block_start\ndata: {"type":"content_block_start","index":0,'
+    b'"content_block":{"type":"text","text":""},"pad":"%s"}\n\n'
+)
 _STOP = b'event: message_stop\ndata: {"type":"message_stop","pad":"%s"}\n\n'
+_FIRST = (_START, _OPEN)
 _FILLER = b"y" * 60
 
 
 def event(number: int, count: int) -> bytes:
     """One of `count` events as a chunk, with the time of now."""
-    form = _START if number == 0 else _STOP if number == count - 1 else _DELTA
+    form = _FIRST[number] if number < 2 else _DELTA
+    if number == count - 1:
+        form = _STOP
     data = form % (b"%s at=%d #%d " % (_FILLER, time.monotonic_ns(), number))
     return b"%x\r\n%s\r\n" % (len(data), data)
 
