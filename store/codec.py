@@ -30,6 +30,8 @@ from store.record import (
 COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(RecordMeta))
 """The columns of a row that are the record's own, in RecordMeta's order."""
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 _STORED = tuple(name for name in COLUMNS if name != "seq")
 _stored_of = attrgetter(*_STORED)
 
@@ -75,7 +77,7 @@ def meta_values(meta: RecordMeta) -> dict[str, Any]:
 def _storable(value: object) -> str | int | None:
     if value is None or (type(value) is str and value.isascii()):
         return value
-    if isinstance(value, str):
+    if type(value) is not int and isinstance(value, str):
         return str(value).encode(errors="replace").decode()
     if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
         return int(value)
@@ -91,7 +93,7 @@ def _meta(values: dict[str, Any]) -> RecordMeta:
 
 def pack_json(value: dict[str, Any]) -> bytes:
     """Compact JSON as bytes; lone surrogates and all."""
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
+    return _encode(value).encode("ascii")
 
 
 def unpack_json(data: bytes) -> dict[str, Any]:
@@ -108,11 +110,12 @@ def record_json(
     response: ResponseHead | None,
     hashes: dict[str, str],
     wire: Wire | None = None,
+    values: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything of a record but its bodies, for its RECORD frame. `hashes` are of the bodies as
-    stored, `wire` of the bodies as they passed."""
+    stored, `wire` of the bodies as they passed, `values` the meta_values if they are there already."""
     return {
-        "meta": meta_values(meta),
+        "meta": meta_values(meta) if values is None else values,
         "request": request_json(request),
         "response": None if response is None else response_json(response),
         "sha256": hashes,

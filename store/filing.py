@@ -9,7 +9,9 @@ import contextlib
 import sqlite3
 import time
 from dataclasses import dataclass
+from typing import Any
 
+from store.codec import meta_values
 from store.delta import Bases
 from store.errors import StoreUnavailable
 from store.frames import Kind
@@ -37,6 +39,8 @@ class _Filed:
     place: Place
     in_part: bool
     """It has a part, which goes when the row is there."""
+    values: dict[str, Any]
+    """The column values of `meta`."""
 
 
 class Filing:
@@ -52,6 +56,8 @@ class Filing:
         self._sealed: list[Indexed] = []
         self._unsynced: set[str] = set()
         self._locks: dict[str, Lock] = {}
+        self._sound: set[str] = set()
+        """Of those the keys whose segment was there since: it cannot go while purges are kept out."""
         self._live: dict[str, Row] = {}
         self._done: list[_Filed] = []
         self._gone: list[str] = []
@@ -115,11 +121,14 @@ class Filing:
             lost_bytes=exchange.lost_bytes,
         )
         meta = summarize(seen, request, response, in_flight.asked(exchange))
-        content = Content(meta, recording.request, exchange.response, request, response, end.wire)
+        values = meta_values(meta)
+        content = Content(
+            meta, recording.request, exchange.response, request, response, end.wire, values
+        )
         place = self._segment(key).append(content)
         self._unsynced.add(key.id)
         self._live.pop(recording.id, None)
-        self._done.append(_Filed(meta, place, exchange.in_part))
+        self._done.append(_Filed(meta, place, exchange.in_part, values))
 
     def _segment(self, key: Key) -> SegmentWriter:
         """The segment to append to, a new one where the last is full, old, purged or broken."""
@@ -129,7 +138,8 @@ class Filing:
         age_ms = time.time_ns() // 1_000_000 - current.created_ms
         if current.broken or current.size >= SEAL_BYTES or age_ms >= _seal_after_ms(key):
             self._sync(key.id)
-        elif not current.unlinked:
+        elif key.id in self._sound or not current.unlinked:
+            self._sound.add(key.id)
             return current
         if self._segments[key.id] is current:
             self._seal(key.id)
@@ -189,7 +199,7 @@ class Filing:
         live = [row for row in self._live.values() if self.holds(row.meta.key_id)]
         if not (done or live or self._gone):
             return []
-        rows = [Row(filed.meta, self._writer, filed.place) for filed in done]
+        rows = [Row(filed.meta, self._writer, filed.place, filed.values) for filed in done]
         try:
             self._index.put([*rows, *live], segments, self._gone)
         except (sqlite3.Error, OSError, StoreUnavailable):
@@ -252,6 +262,7 @@ class Filing:
         for lock in self._locks.values():
             lock.release()
         self._locks.clear()
+        self._sound.clear()
 
     def close(self) -> None:
         """Let every descriptor and lock go; records whose rows are still due are left to recovery."""

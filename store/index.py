@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
@@ -66,6 +66,8 @@ class Row:
     meta: RecordMeta
     writer: str
     place: Place | None = None
+    values: dict[str, Any] | None = None
+    """The column values of `meta`, if they are there already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +359,7 @@ class Index:
 
 
 def _values(row: Row) -> dict[str, object]:
-    values: dict[str, object] = meta_values(row.meta)
+    values: dict[str, object] = dict(meta_values(row.meta) if row.values is None else row.values)
     place = row.place
     values["writer"] = row.writer
     values["segment"] = None if place is None else place.segment

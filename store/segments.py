@@ -72,6 +72,8 @@ class Content:
     request_chunks: Iterable[tuple[int, bytes]]
     response_chunks: Iterable[tuple[int, bytes]]
     wire: Wire | None = None
+    values: dict[str, Any] | None = None
+    """The column values of `meta`, if they are there already."""
 
 
 class SegmentWriter:
@@ -172,7 +174,9 @@ class SegmentWriter:
         ):
             for frame in pack_arrivals(kind, record_id, times):
                 put(frame)
-        value = record_json(content.meta, content.request, content.response, hashes, content.wire)
+        value = record_json(
+            content.meta, content.request, content.response, hashes, content.wire, content.values
+        )
         record_at = at
         put(pack(Kind.RECORD, record_id, pack_json(value), compress=True))
         write_all(self._fd, b"".join(frames))
