@@ -400,9 +400,8 @@ class Recorder:
             counters = writer.counters
             told = counters.recorded + counters.unmatched + counters.refused
             counters.lost = counters.seen - told
-        traffic = (
-            "not begun: refused" if self._admission.required else "the traffic is not affected"
-        )
+        refuses = self._admission.required
+        traffic = "calls not begun are refused" if refuses else "the traffic is not affected"
         self._complaints.say(
             "failure",
             logging.ERROR,
