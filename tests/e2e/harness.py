@@ -127,7 +127,9 @@ class Proxy:
             assert found is not None, self.log
             self.port = int(found[1])
         except BaseException:
-            self.kill()
+            if self.process.poll() is None:
+                self.kill()
+            self._finish()
             raise
         return self
 
