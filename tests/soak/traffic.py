@@ -46,8 +46,12 @@ def play(call: Call) -> None:
     for number, event in enumerate(events):
         if number:
             time.sleep(GAP_S)
-        if kind == "upstream cut" and number == EVENTS // 2:
+        if number == EVENTS // 2 and kind == "upstream cut":
             call.cut()
+            return
+        if number == EVENTS // 2 and kind == "client cut":
+            # However slow its client is, it is the client that ends this.
+            call.wait_closed()
             return
         call.chunk(event)
     call.finish()
@@ -181,7 +185,7 @@ def _key_of(number: int) -> str:
 
 
 def _whole(worker: _Worker, number: int, kind: str, key: str | None, secret: str) -> None:
-    play = kind if kind == "json" else "stream"
+    play = "stream" if kind == "off" else kind
     client = worker.call(number, play, secret)
     if play == "json":
         head = client.read_until(b"\r\n\r\n").partition(b"\r\n\r\n")[0].lower()
@@ -205,7 +209,7 @@ def _off(worker: _Worker, number: int, kind: str) -> None:
 
 def _client_cut(worker: _Worker, number: int, kind: str) -> None:
     key = _key_of(number)
-    client = worker.call(number, "stream", SECRETS[key])
+    client = worker.call(number, kind, SECRETS[key])
     client.read_until(b"content_block_delta")
     received = chunks_of(client.received)
     worker.hang_up()
