@@ -244,7 +244,7 @@ START = {
         "usage": {"input_tokens": 3, "cache_read_input_tokens": 4},
     },
 }
-ENDING = [
+ENDING: list[dict[str, object]] = [
     {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 9}},
     {"type": "message_stop"},
 ]

@@ -195,7 +195,8 @@ def test_without_a_choice_of_the_users_it_is_the_systems_roots(
     ours, system = authority("mitm"), authority("system")
     (tmp_path / CA_FILE).write_bytes(pem(ours))
     (tmp_path / "roots.crt").write_bytes(pem(system))
-    nowhere = ssl.DefaultVerifyPaths(None, None, "SSL_CERT_FILE", "", "SSL_CERT_DIR", "")
+    # typeshed says `str`, the standard library's documentation None, where there is no such file.
+    nowhere = ssl.DefaultVerifyPaths(None, None, "SSL_CERT_FILE", "", "SSL_CERT_DIR", "")  # type: ignore[arg-type]
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nowhere)
     places = (str(tmp_path / "absent.crt"), str(tmp_path / "roots.crt"))
     monkeypatch.setattr("tui.client_env.SYSTEM_ROOTS", places)
