@@ -42,9 +42,11 @@ class Status:
         if now - self._trouble_at >= TROUBLE_S:
             self.error = None
 
-    def publish(self, index: Index, now: float) -> None:
-        """Write the row if it is time: a change is told within half a second, sameness every HEARTBEAT_S."""
-        if self.address is None or now - self._said_at < CHANGED_STATUS_S:
+    def publish(self, index: Index, now: float, *, at_once: bool = False) -> None:
+        """Write the row if it is time: a change is told within half a second, or at once where this
+        is the last word of a proxy that stops; sameness every HEARTBEAT_S."""
+        too_early = now - self._said_at < CHANGED_STATUS_S and not at_once
+        if self.address is None or too_early:
             return
         status = (self._now(), self._counters.has_ring)
         if status == self._said and now - self._said_at < HEARTBEAT_S:

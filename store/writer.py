@@ -217,7 +217,7 @@ class LocalWriter:
             self._write_parts,
             lambda: self._finish(now, at_once=at_once),
             lambda: self._commit(now, at_once=at_once),
-            lambda: self._status.publish(self._index, now),
+            lambda: self._status.publish(self._index, now, at_once=at_once),
             lambda: self._tell_seen(now, at_once=at_once),
             lambda: self._answer(now, at_once=at_once),
         )

@@ -311,6 +311,19 @@ def test_a_proxy_says_where_it_listens_what_it_counts_and_when_it_is_gone(
     assert not status.alive
 
 
+def test_a_proxy_that_stops_at_once_has_said_what_it_counted(
+    store: LocalStore, reader: LocalReader, key: Key
+) -> None:
+    """Its last word is not too early for the row: one of a single command lives no longer than that."""
+    with writing(store) as writer:
+        writer.announce("127.0.0.1:8080")
+        until(reader.proxies)
+        writer.counters.seen = 3
+        record(writer, key)
+    (status,) = reader.proxies()
+    assert (3, 1, False) == (status.seen, status.recorded, status.alive)
+
+
 @pytest.mark.parametrize(
     ("method", "headers"),
     [
