@@ -31,7 +31,7 @@ DELETE_CHUNK = 500
 _ROW = (*(name for name in COLUMNS if name != "seq"), "writer", "segment", "start", "record_at")
 # OR REPLACE: the row of a record in flight goes and comes back with a new seq, so a
 # follower sees it again.
-_PUT = f"INSERT OR REPLACE INTO records ({', '.join(_ROW)}) VALUES ({', '.join(f':{name}' for name in _ROW)})"  # noqa: S608 - constants
+_PUT = f"INSERT OR REPLACE INTO records ({', '.join(_ROW)}) VALUES ({', '.join('?' for _ in _ROW)})"  # noqa: S608 - constants
 _ROLL = _PUT.replace("OR REPLACE", "OR IGNORE")
 # A live row of the same id gives way, a done one stays where it is.
 _STATUS = tuple(field for field in ProxyStatus.__slots__ if field != "alive")
@@ -358,14 +358,12 @@ class Index:
         self._db.close()
 
 
-def _values(row: Row) -> dict[str, object]:
-    values: dict[str, object] = dict(meta_values(row.meta) if row.values is None else row.values)
+def _values(row: Row) -> tuple[object, ...]:
+    """In the order of _ROW; by place, since SQLite looks names up for every row anew."""
+    values = meta_values(row.meta) if row.values is None else row.values
     place = row.place
-    values["writer"] = row.writer
-    values["segment"] = None if place is None else place.segment
-    values["start"] = None if place is None else place.start
-    values["record_at"] = None if place is None else place.record_at
-    return values
+    where = (None, None, None) if place is None else (place.segment, place.start, place.record_at)
+    return (*values.values(), row.writer, *where)
 
 
 def _put_segments(connection: sqlite3.Connection, segments: Iterable[Indexed]) -> None:
