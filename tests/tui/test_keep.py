@@ -4,19 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from store.record import Kept, Key, KeyKind, Seen
+from store.record import Kept, Key, KeyKind
 from tests.tui.builders import LAPTOP, NOW_MS, meta
 from tests.tui.driving import NARROW, TWO, WIDE, opened
 from tests.tui.fakes import PROXY, FakeStore
+from tests.tui.key_scenes import CALLER, DAY
 from tui.format import clock
 from tui.key_words import RING_COMMAND
 
-CALLER = Seen(
-    "sk-ant-t…0000", "api.anthropic.com", "claude-cli/2.1.197", 12, NOW_MS - 60_000, NOW_MS - 12_000
-)
 HOLDING = replace(PROXY, ring_exchanges=12, ring_bytes=3_250_586, ring_since_ms=NOW_MS - 600_000)
-DAY = 86_400
-
 
 NOTHING = Kept(records=0, answered=0, without_ring=0, silent=0)
 

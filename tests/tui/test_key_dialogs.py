@@ -8,54 +8,14 @@ import pytest
 
 from store.errors import StoreUnavailable
 from store.key_rules import claim_rule, glob_rule, header_rule
-from store.record import Key, KeyRule, Seen
-from store.retention import LOWER_WARNING, OFF_WARNING, RANGE_RULE, RULE
-from tests.tui.builders import CI, LAPTOP, NOW_MS, OFF, meta
-from tests.tui.driving import NARROW, TWO, Driver, opened
-from tests.tui.fakes import FakeStore
+from store.record import KeyRule
+from store.retention import RULE
+from tests.tui.builders import CI, LAPTOP, OFF
+from tests.tui.driving import NARROW, TWO, opened
+from tests.tui.key_scenes import CALLER, DAY, at_caller, at_key, keyed, some
 from tui.screens.keys import KeysScreen
 
-CALLER = Seen(
-    "sk-ant-t…0000", "api.anthropic.com", "claude-cli/2.1.197", 12, NOW_MS - 60_000, NOW_MS - 12_000
-)
 SECRET = "sk-ant-test-0000-typed-by-hand"
-DAY = 86_400
-
-
-def some(*keys: Key) -> FakeStore:
-    """Two keys that are on and one that is off, and a caller."""
-    store = FakeStore(*(keys or (CI, LAPTOP, OFF)))
-    store.seen = [CALLER]
-    return store
-
-
-def keyed(retention_s: int | None) -> FakeStore:
-    """One key, with a record of half an hour ago and one of two hours ago."""
-    store = some(replace(LAPTOP, retention_s=retention_s))
-    if retention_s is not None:
-        for number, hours in ((1, 2.0), (2, 0.5)):
-            at = NOW_MS - int(hours * 3_600_000)
-            store.put(meta(number, started_ms=at, completed_ms=at))
-    return store
-
-
-async def at_key(ui: Driver, key: Key) -> KeysScreen:
-    """The Keys screen with the cursor on a key."""
-    await ui.press("a")
-    screen = ui.app.screen
-    assert isinstance(screen, KeysScreen)
-    await ui.until(lambda: any(one.id == key.id for one in screen.table.keys))
-    screen.table.select(key)
-    return screen
-
-
-async def at_caller(ui: Driver, seen: Seen) -> None:
-    """The same on a caller."""
-    await ui.press("a")
-    screen = ui.app.screen
-    assert isinstance(screen, KeysScreen)
-    await ui.until(lambda: seen in screen.table.seen)
-    screen.table.select(seen)
 
 
 # -- adding ------------------------------------------------------------------------------------
@@ -222,144 +182,6 @@ async def test_a_number_without_a_caller_does_nothing() -> None:
         await ui.shows("press 1")
         await ui.press("4")
         assert ui.main is ui.app.screen
-
-
-# -- retention ---------------------------------------------------------------------------------
-
-
-@pytest.mark.check(9)
-@pytest.mark.parametrize(
-    ("retention_s", "shown"),
-    [
-        (None, "[Off] 1h  6h  24h  7d  Custom…"),
-        (3_600, "Off [1h] 6h  24h  7d  Custom…"),
-        (21_600, "Off  1h [6h] 24h  7d  Custom…"),
-        (DAY, "Off  1h  6h [24h] 7d  Custom…"),
-        (604_800, "Off  1h  6h  24h [7d] Custom…"),
-        (45, "[Custom…]|45s"),
-        (7_200, "[Custom…]|2h"),
-        (1_800, "[Custom…]|30m"),
-        (259_200, "[Custom…]|3d"),
-        (5_401, "[Custom…]|5401s"),
-    ],
-)
-async def test_the_editor_opens_at_the_preset_or_at_custom(
-    retention_s: int | None, shown: str
-) -> None:
-    async with opened(keyed(retention_s), NARROW) as ui:
-        await at_key(ui, LAPTOP)
-        await ui.press("enter")
-        for text in shown.split("|"):
-            await ui.shows(text)
-
-
-CHANGES: list[tuple[int | None, list[str], int | None, str | None, int]] = [
-    # before, keys, after, the warning, records deleted
-    (604_800, ["left"] * 4, None, OFF_WARNING, 2),
-    (604_800, ["h", "h", "h"], 3_600, LOWER_WARNING, 1),
-    (604_800, ["left"], DAY, LOWER_WARNING, 0),
-    (3_600, ["right"], 21_600, None, 0),
-    (3_600, ["l", "right", "right"], 604_800, None, 0),
-    (3_600, [], 3_600, None, 0),
-    (None, ["right"] * 3, DAY, None, 0),
-    (604_800, ["right", "enter", *"30m"], 1_800, LOWER_WARNING, 1),
-    (3_600, [*["right"] * 4, "enter", *"7200"], 7_200, None, 0),
-    (45, ["enter", "ctrl+u", *"2 H"], 7_200, None, 0),
-]
-
-
-@pytest.mark.check(10)
-@pytest.mark.parametrize(("before", "keys", "after", "warning", "deleted"), CHANGES)
-async def test_what_deletes_warns_before_it_is_saved(
-    before: int | None, keys: list[str], after: int | None, warning: str | None, deleted: int
-) -> None:
-    store = keyed(before)
-    async with opened(store, TWO) as ui:
-        await at_key(ui, LAPTOP)
-        await ui.press("enter", *keys)
-        for text in (OFF_WARNING, LOWER_WARNING):
-            assert (text in ui.text()) is (text == warning)
-        if warning is not None:
-            # A second Enter, so that none deletes by being one too many.
-            await ui.press("enter")
-            await ui.shows("Press ↵ again to save.")
-            assert [] == store.changes
-        await ui.press("enter")
-        await ui.until(lambda: store.changes)
-        assert [("set_retention", "laptop", after)] == store.changes
-        await ui.shows(f"{deleted} record" if deleted else "laptop: ")
-        await ui.until(lambda: isinstance(ui.app.screen, KeysScreen))
-
-
-async def test_another_choice_must_be_confirmed_anew() -> None:
-    store = keyed(604_800)
-    async with opened(store, TWO) as ui:
-        await at_key(ui, LAPTOP)
-        await ui.press("enter", "left", "enter")
-        await ui.shows("Press ↵ again to save.")
-        await ui.press("left")
-        await ui.hides("Press ↵ again to save.")
-        await ui.press("enter")
-        await ui.shows("Press ↵ again to save.")
-        assert [] == store.changes
-
-
-@pytest.mark.check(8, 11)
-@pytest.mark.parametrize("typed", ["", "soon", "5x", "1h30m", "-5m", "3.5h"])
-async def test_a_custom_value_that_is_none_blocks_saving_with_the_rule(typed: str) -> None:
-    assert (
-        "Retention must be an integer number of seconds, or a value like 30m / 2h / 3d."  # the text
-        == RULE
-    )
-    store = keyed(None)
-    async with opened(store, (120, 35)) as ui:
-        await at_key(ui, LAPTOP)
-        await ui.press("enter", *["right"] * 5, "enter", *typed, "enter")
-        await ui.until(lambda: RULE in _note(ui), RULE)
-        assert RULE == _note(ui)
-        assert [] == store.changes
-        # Mended, it saves.
-        await ui.press("ctrl+u", *"30m", "enter")
-        await ui.shows("laptop: recorded, kept 30m")
-
-
-@pytest.mark.check(3, 11)
-@pytest.mark.parametrize("typed", ["0", "0d", "315360001", "3651d"])
-async def test_a_custom_value_out_of_range_says_the_range_too(typed: str) -> None:
-    store = keyed(None)
-    async with opened(store, TWO) as ui:
-        await at_key(ui, LAPTOP)
-        await ui.press("enter", *["right"] * 5, "enter", *typed, "enter")
-        await ui.until(lambda: f"{RULE} {RANGE_RULE}" == _note(ui), RANGE_RULE)
-        assert [] == store.changes
-
-
-def _note(ui: Driver) -> str:
-    from textual.widgets import Static
-
-    return str(ui.app.screen.query_one("#dialog-note", Static).content)
-
-
-async def test_a_click_chooses_a_preset() -> None:
-    store = keyed(None)
-    async with opened(store, NARROW) as ui:
-        await at_key(ui, LAPTOP)
-        await ui.press("enter")
-        await ui.pilot.click("#retention-preset", offset=(6, 0))
-        await ui.shows("[1h]")
-        await ui.pilot.click("#retention-preset", offset=(60, 0))
-        await ui.press("enter")
-        await ui.shows("laptop: recorded, kept 1h")
-
-
-async def test_the_hints_are_keys_as_well() -> None:
-    async with opened(keyed(None), NARROW) as ui:
-        await at_key(ui, LAPTOP)
-        await ui.press("enter")
-        await ui.shows("↵ save   ←/→ choose   esc cancel")
-        await ui.press("right")
-        await ui.pilot.click("#dialog-keys", offset=(3, 0))
-        await ui.shows("laptop: recorded, kept 1h")
 
 
 # -- the other changes -------------------------------------------------------------------------

@@ -12,20 +12,17 @@ from tests.tui.builders import CI, LAPTOP, NOW_MS, OFF, meta
 from tests.tui.driving import NARROW, TWO, Driver, opened
 from tests.tui.fakes import PROXY, FakeStore
 from tests.tui.hostile_app import ATTACKS, PAYLOAD
+from tests.tui.key_scenes import CALLER
 from tui.format import DASH
 from tui.safe_text import is_safe
 from tui.screens.help import bindings_of
 from tui.screens.keys import KeysScreen
 from tui.widgets.key_table import KeyTable
 
-CALLER = Seen(
-    "sk-ant-t…0000", "api.anthropic.com", "claude-cli/2.1.197", 12, NOW_MS - 60_000, NOW_MS - 12_000
-)
 GOOGLE = Seen(
     "AIza-tes…0001", "generativelanguage.googleapis.com", None, 3, NOW_MS - 60_000, NOW_MS - 20_000
 )
 NOBODY = Seen(None, "localhost", "curl/8.5.0", 1, NOW_MS - 7_200_000, NOW_MS - 7_200_000)
-OF_OFF = replace(CALLER, fingerprint="sk-old-t…0ld0", key_id=OFF.id)
 
 GLOB = Key("1" * 16, "claude", "", 86_400, NOW_MS, KeyKind.GLOB, glob_rule("sk-ant-oat01-*"))
 HEADER = Key(
