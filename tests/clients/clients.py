@@ -92,7 +92,7 @@ _PROGRAMS: dict[str, tuple[Callable[[], Path], ...]] = {
     "npm": (installed.node_programs,),
     "python": (installed.python_programs,),
     "node": (installed.node_programs,),
-    "curl": (),
+    "curl": (lambda: installed.system_programs("curl"),),
 }
 
 PROXY = "HTTPS_PROXY"

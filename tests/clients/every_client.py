@@ -59,8 +59,8 @@ def version_of(client: Client, programs: Sequence[Path]) -> str:
     if pinned := client.pinned():
         return pinned
     program = client.command[0]
-    found = [folder / program for folder in programs if (folder / program).exists()]
-    said = run([str(found[0]) if found else program, "--version"])
+    (found,) = (folder / program for folder in programs if (folder / program).exists())
+    said = run([str(found), "--version"])
     numbers = re.search(r"\d+(\.\d+)+", said)
     assert numbers is not None, said
     return numbers[0]
@@ -155,7 +155,13 @@ def new_records(house: House, before: set[str], count: int) -> list[Record]:
     return wait_for(probe, f"{count} records")
 
 
-@pytest.mark.parametrize("client", CLIENTS, ids=[client.name for client in CLIENTS])
+DISTINCT = list({(client.package, client.goes_by): client for client in reversed(CLIENTS)}.values())
+"""The first of those that differ only in how a program calls the same package."""
+
+DISTINCT.reverse()
+
+
+@pytest.mark.parametrize("client", DISTINCT, ids=[client.name for client in DISTINCT])
 def test_the_variables_it_goes_by_suffice(client: Client, running: House) -> None:
     """Of those that `flowtap run` sets, the page's alone; here through a proxy that runs already."""
     programs = programs_of(client)
@@ -167,7 +173,7 @@ def test_the_variables_it_goes_by_suffice(client: Client, running: House) -> Non
     assert [want.protocol for want in client.records] == [r.meta.protocol for r in records]
 
 
-WITH_BASE = [client for client in CLIENTS if client.base is not None]
+WITH_BASE = [client for client in DISTINCT if client.base is not None]
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +196,8 @@ def test_its_base_url_suffices(client: Client, reverse: tuple[House, str]) -> No
     words, variables = client.base.told(address)
     # Whatever else it wants to reach, it does not.
     nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
-    more = environment_of(client) | variables | nowhere
+    here = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
+    more = environment_of(client) | variables | nowhere | here
     ran = house.call([*client.command, *words], programs, more)
     assert 0 == ran.status, ran
     assert house.api.text == printed(client, ran)

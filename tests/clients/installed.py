@@ -32,16 +32,17 @@ class Missing(Exception):
 
 def run(command: Sequence[str], *, cwd: Path | None = None) -> str:
     """What it printed; Missing with its last words if it failed."""
+    name = command[2] if "-m" in command[1:2] else Path(command[0]).name
     try:
         ran = subprocess.run(  # noqa: S603 - our own commands
             command, cwd=cwd, capture_output=True, text=True, timeout=INSTALL_S
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
-        raise Missing(f"{Path(command[0]).name}: {exc}") from exc
+        raise Missing(f"{name}: {exc}") from exc
     if ran.returncode:
         said = [line for line in (ran.stderr + ran.stdout).splitlines() if line.strip()]
         last = said[-1] if said else f"exit status {ran.returncode}"
-        raise Missing(f"{Path(command[0]).name} {command[1]} failed: {last}")
+        raise Missing(f"{name} failed: {last}")
     return ran.stdout
 
 
@@ -63,6 +64,14 @@ def python_programs() -> Path:
 def node_programs() -> Path:
     """The folder with `node`, `claude`, `codex` and `gemini`; Missing."""
     return told(_node)
+
+
+def system_programs(name: str) -> Path:
+    """The folder of a program of this machine's own; Missing."""
+    found = shutil.which(name)
+    if found is None:
+        raise Missing(f"{name} is not installed")
+    return Path(found).parent
 
 
 def told(install: Callable[[], Path]) -> Path:
