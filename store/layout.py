@@ -25,6 +25,7 @@ from store.errors import BadInput, StoreUnavailable
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 SECRET_BYTES = 32
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class Layout:
@@ -257,7 +258,7 @@ class Lock:
     def take(self, *, shared: bool = False, timeout_s: float | None = None) -> bool:
         """Take it; waits for ever, or `timeout_s` (0: not at all). False if another holds it.
 
-        Raises FileNotFoundError where the path is gone.
+        Raises FileNotFoundError where the path is gone, StoreUnavailable where there are no locks.
         """
         fd = os.open(self._path, os.O_RDONLY | _NO_LINK)
         flag = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
@@ -267,8 +268,14 @@ class Lock:
             elif not _try_until(fd, flag, timeout_s):
                 os.close(fd)
                 return False
-        except BaseException:
+        except BaseException as exc:
             os.close(fd)
+            if isinstance(exc, OSError) and exc.errno in _NO_LOCKS:
+                # Each proxy would take the others for dead, and adopt what they are writing.
+                raise StoreUnavailable(
+                    f"{self._path}: this file system has no locks ({exc.strerror});"
+                    " put the store on a local disk."
+                ) from exc
             raise
         self._fd = fd
         return True
@@ -296,6 +303,9 @@ def is_held(path: Path) -> bool:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:
+        # No locks here, so nobody writes here (Lock.take).
+        return False
     else:
         return False
     finally:
