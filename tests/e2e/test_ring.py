@@ -86,10 +86,11 @@ def keep(
         store.close()
 
 
-def status(proxy: Proxy) -> ProxyStatus:
+def status(proxy: Proxy) -> list[ProxyStatus]:
+    """What the proxy says of itself, once it does."""
     reader = open_reader(str(proxy.store))
     try:
-        return next(each for each in reader.proxies() if each.pid == proxy.pid)
+        return [each for each in reader.proxies() if each.pid == proxy.pid]
     finally:
         reader.close()
 
@@ -98,8 +99,7 @@ def told(proxy: Proxy, exchanges: int) -> ProxyStatus:
     """The status that says the ring holds so many."""
 
     def probe() -> list[ProxyStatus]:
-        found = status(proxy)
-        return [found] if found.ring_exchanges == exchanges else []
+        return [found for found in status(proxy) if found.ring_exchanges == exchanges]
 
     return wait_for(probe, f"a ring of {exchanges}")[0]
 
@@ -140,10 +140,11 @@ def test_kept_after_the_fact(tmp_path: Path) -> None:
             other.read_until(FIRST)
             wait_for(lambda: on_disk(proxy.store, seen.encode()), "what is on, on the disk")
             assert [] == on_disk(proxy.store, canary.encode())
-            assert ["on-wait"] == [r.meta.path.partition("=")[2] for r in records(proxy.store)]
+            rows = wait_for(lambda: records(proxy.store), "the row of what is on")
+            assert ["on-wait"] == [record.meta.path.partition("=")[2] for record in rows]
 
             assert Kept(records=3, answered=1, without_ring=0, silent=0) == keep(proxy, before_ms)
-            flight = records(proxy.store, "case=flight")
+            flight = wait_for(lambda: records(proxy.store, "case=flight"), "the row in flight")
             assert [State.LIVE] == [record.meta.state for record in flight]
             stage.go.set()
             assert STREAM == body_of(client.read_until(b"\r\n0\r\n\r\n"))
