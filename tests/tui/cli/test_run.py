@@ -277,6 +277,27 @@ def test_a_known_key_is_switched_on_or_raised(
     assert after == keys(ground.store)["known"].retention_s
 
 
+@pytest.mark.parametrize("variable", SECRET_VARIABLES)
+def test_a_new_key_is_found_where_its_client_looks(
+    flowtap: Flowtap,
+    ground: Ground,
+    proxy: ProxyProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    """Whichever of them is set, blanks around it or not."""
+    monkeypatch.setattr("tui.cli.proxy.KEY_NEWS_S", 0)
+    monkeypatch.setenv(variable, f" sk-test-0000-of-{variable} ")
+    name = variable.lower().replace("_", "-")
+    options = ["--key", name, "--retention", "1h", "--confdir", str(ground.confdir)]
+    ran = flowtap("run", *options, "true", store=ground.store)
+    assert (0, "") == (ran.status, ran.err)
+    assert (3600, variable[-4:]) == (
+        keys(ground.store)[name].retention_s,
+        keys(ground.store)[name].last4,
+    )
+
+
 def test_two_secrets_in_the_environment_are_not_guessed_between(
     flowtap: Flowtap, ground: Ground, proxy: ProxyProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
