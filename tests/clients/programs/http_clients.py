@@ -38,7 +38,7 @@ def by_requests(url: str) -> bytes:
 
 
 def by_aiohttp(url: str, *, trust_env: bool = False) -> bytes:
-    import aiohttp  # type: ignore[import-not-found]
+    import aiohttp
 
     async def call() -> bytes:
         async with (
