@@ -9,17 +9,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from collectors.encoding import decode_body
-from collectors.event import Event
-from collectors.framing import EventReader
 from collectors.outcome import Outcome
-from collectors.protocol import LlmProtocol, is_streamed, sniff
-from collectors.registry import fold, fold_body
+from collectors.protocol import LlmProtocol
 from collectors.upstream import upstream_of
-from collectors.websocket import session_events
+from store.folded import events_of as events_of
+from store.folded import outcome_of as outcome_of
+from store.folded import request_bytes, text_header
 from store.masks import credentials, mask_all, mask_header, mask_path
-from store.record import Headers, Passed, Record, RecordMeta, header
+from store.record import Headers, Passed, Record, RecordMeta
 from store.verification import Direction, Verification
-from tui.document.turn import is_session, request_bytes
 
 
 def meta_json(
@@ -157,50 +155,6 @@ def _direction_json(found: Direction) -> dict[str, Any]:
 
 def _passed_json(found: Passed | None) -> dict[str, Any] | None:
     return None if found is None else {"bytes": found.bytes, "sha256": found.sha256}
-
-
-def events_of(record: Record) -> list[Event] | None:
-    """The events of a streamed response in their order, or None if it was not streamed; of a session
-    both sides' messages."""
-    if record.response is None:
-        return None
-    if is_session(record):
-        return session_events(record.request_body.chunks(), record.response_body.chunks())
-    headers = record.response.headers
-    content_type = text_header(headers, b"content-type")
-    status = record.response.status
-    if not is_streamed(content_type, record.request.path, status):
-        return None
-    reader = EventReader(content_type, text_header(headers, b"content-encoding"), status=status)
-    events: list[Event] = []
-    for at_ms, data in record.response_body.chunks():
-        events += reader.feed(at_ms, data)
-    return events + reader.close()
-
-
-def outcome_of(
-    record: Record, events: list[Event] | None, protocol: LlmProtocol | None = None
-) -> Outcome | None:
-    """The fold of the response: of its events, or of its body; None where there is nothing to fold."""
-    if record.response is None:
-        return None
-    named = record.meta.protocol
-    if protocol is None and named is not None and named in LlmProtocol:
-        protocol = LlmProtocol(named)
-    if events is not None:
-        protocol = protocol or sniff(events)
-        if protocol is None:
-            return None
-        return fold(protocol, (event for event in events if not event.from_client))
-    headers = record.response.headers
-    decoded, _ = decode_body(record.response_body.data, text_header(headers, b"content-encoding"))
-    return fold_body(protocol, decoded)
-
-
-def text_header(headers: Headers, name: bytes) -> str | None:
-    """The first value of a header as text, or None."""
-    value = header(headers, name)
-    return None if value is None else value.decode("latin-1")
 
 
 def instant(epoch_ms: int) -> str:
