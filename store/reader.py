@@ -8,7 +8,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,11 @@ class LocalReader:
             return connection.execute(sql, parameters).fetchall()
         except sqlite3.Error as exc:
             raise unusable(self._layout.index, exc) from exc
+
+    def select(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Every row of a query at once, for what else in the store reads the index (the keys are
+        `keyring.keys`); StoreUnavailable where it cannot be read."""
+        return self._all(sql, parameters)
 
     def close(self) -> None:
         """Free everything."""

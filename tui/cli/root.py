@@ -25,6 +25,9 @@ COMMANDS: dict[str, Place] = {
     "tail": Place("tui.cli.records", "tail", "Print records as they end."),
     "verify": Place("tui.cli.verify", "verify", "Hold what is stored against what passed."),
     "keep": Place("tui.cli.keep", "keep", "Keep what a proxy's ring holds of the last minutes."),
+    "stats": Place(
+        "tui.cli.stats", "stats", "What the records add up to, and what the store takes."
+    ),
     "fold": Place("tui.cli.fold", "fold", "Fold raw stream bodies into their final messages."),
     "demo": Place("tui.cli.demo", "demo", "The whole product in one command, no account needed."),
     "purge": Place("tui.cli.upkeep", "purge", "Delete what no retention covers any more, now."),

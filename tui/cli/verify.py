@@ -1,7 +1,5 @@
 """`flowtap verify`: what is stored of an exchange, held against what passed and what the client saved."""
 
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -14,6 +12,7 @@ from store.record import Passed
 from store.verification import Direction, Result, Verification
 from store.verification import verify as compare
 from tui.cli.common import STDIN, json_line, read_input, store_option
+from tui.cli.progress import Progress
 from tui.format import plural, thousands
 from tui.record_json import damaged_json, verification_json
 from tui.safe_text import escape
@@ -22,8 +21,6 @@ NOT_THE_SAME = 1
 DAMAGED = "damaged"
 SHOWN_DIGITS = 12
 """Of a hash: enough for the eye to compare; `--json` has all 64."""
-
-PROGRESS_S = 0.1
 
 _WORDS = {
     Result.SAME: "same",
@@ -156,7 +153,7 @@ def _amount(found: Passed) -> str:
 
 def _verify_all(reader: Reader, *, as_json: bool) -> int:
     """A line for each that is not the same (as JSON: for each), then how many there were of what."""
-    progress = _Progress(reader.counts().records)
+    progress, total = Progress(), reader.counts().records
     counts: Counter[str] = Counter()
     for record_id in _ids(reader):
         found = _compared(reader, record_id)
@@ -165,7 +162,7 @@ def _verify_all(reader: Reader, *, as_json: bool) -> int:
             continue
         result = _result(found)
         counts[result] += 1
-        progress.step()
+        progress.at(counts.total(), total)
         if as_json:
             progress.clear()
             click.echo(json_line(_json(record_id, found)))
@@ -195,28 +192,3 @@ def _summary(counts: Counter[str]) -> str:
         if counts[result]
     ]
     return f"{plural(counts.total(), 'record')}: {', '.join(said) or 'nothing to verify'}"
-
-
-class _Progress:
-    """How far it has come, on a terminal alone, on one line that gives way to others."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._done = 0
-        self._next = time.monotonic() + PROGRESS_S
-        self._shown = False
-        self._on = sys.stderr is not None and sys.stderr.isatty()
-
-    def step(self) -> None:
-        self._done += 1
-        now = time.monotonic()
-        if self._on and now >= self._next:
-            self._next = now + PROGRESS_S
-            self._shown = True
-            text = f"{thousands(self._done)} of {plural(self._total, 'record')}"
-            click.echo(f"\r{text}\x1b[K", err=True, nl=False)
-
-    def clear(self) -> None:
-        if self._shown:
-            self._shown = False
-            click.echo("\r\x1b[K", err=True, nl=False)

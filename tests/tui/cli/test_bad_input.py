@@ -130,6 +130,17 @@ ROWS: list[tuple[str, str]] = [
     ("verify {record} --response {absent}", "cannot be read: No such file"),
     ("verify {record} --response {empty}", "cannot be read: Is a directory"),
     ("verify {record} --request=", "cannot be read"),
+    # stats
+    ("stats --by nobody", "'nobody' is not one of"),
+    ("stats --by=", "is not one of"),
+    ("stats --since soon", "--since takes a time like 90m, 24h or 7d; got 'soon'"),
+    ("stats --since 0", "--since takes a time"),
+    ("stats --since=", "--since takes a time"),
+    ("stats --since -5m", "--since takes a time"),
+    ("stats --key nobody", "No key is named 'nobody'. Keys: idle, work"),
+    ("stats everything", "unexpected extra argument"),
+    ("--store {absent} stats", "No store at"),
+    ("stats --store {file}", "is not a directory"),
     # keep
     ("keep --last soon", "--last takes a time like 90s, 5m or 2h; got 'soon'"),
     ("keep --last 0", "--last takes a time"),
@@ -304,6 +315,7 @@ COMMANDS = [
     ("purge",),
     ("verify", "--all"),
     ("keep",),
+    ("stats",),
     ("keys", "list"),
     ("keys", "seen"),
 ]

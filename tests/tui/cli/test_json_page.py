@@ -22,6 +22,7 @@ OPAQUE = {"outcome.result"}
 TYPES: dict[str, type] = {
     "string": str,
     "integer": int,
+    "number": float,
     "boolean": bool,
     "object": dict,
     "array": list,

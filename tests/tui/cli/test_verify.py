@@ -274,7 +274,7 @@ def test_progress_on_a_terminal(
     """On stderr alone, and nothing of it is left when the next line comes."""
     monkeypatch.setenv("FLOWTAP_STORE", str(verified.root))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr("tui.cli.verify.PROGRESS_S", 0.0)
+    monkeypatch.setattr("tui.cli.progress.PROGRESS_S", 0.0)
     assert 1 == main(["verify", "--all"])
     out, err = capsys.readouterr()
     assert "\r" not in out
