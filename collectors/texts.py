@@ -7,11 +7,13 @@ reasoning, files and pictures in base64.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any, Final
 
 from collectors.json_view import (
     INVALID,
     as_dict,
+    compact,
     dicts,
     get_dict,
     get_list,
@@ -126,8 +128,8 @@ def _leaves(value: Any, without: frozenset[str] = _ENCODED | _LABELS) -> str:
         elif isinstance(item, str):
             if item and not item.startswith("data:"):
                 lines.append(f"{name}: {item}" if name else item)
-        elif item is not None:
-            lines.append(f"{name}: {item}" if name else str(item))
+        elif item is not None and not (isinstance(item, float) and not isfinite(item)):
+            lines.append(f"{name}: {compact(item)}" if name else compact(item))
     return "\n".join(lines)
 
 
