@@ -1,10 +1,11 @@
 """The detail: one record's bar and document, loaded away from the screen, live while in flight.
 
-Each opening has a token; what comes back for an older one is dropped, so a quick A to B never
-shows A. Workers post messages, only the handlers here touch widgets.
+Each opening has a token (tui.record_loader); what comes back for an older one is dropped, so a
+quick A to B never shows A. Workers post messages, only the handlers here touch widgets.
 """
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -15,26 +16,19 @@ from textual.message import Message
 from textual.widgets import Static
 from textual.worker import Worker
 
-from store.contract import Reader
-from store.errors import StoreError
-from tui import format as show
 from tui.document.layout import HEADING, Place
 from tui.document.names import BODIES, COLLECTED, EVENTS, JSON, RAW, RESPONSE_BODY
-from tui.safe_text import escape, shorten
+from tui.record_loader import LIVE_S, RecordArrived, RecordGrew, RecordLoader
+from tui.safe_text import escape
 from tui.source import Source
+from tui.widgets.detail_bar import Told
+from tui.widgets.detail_bar import bar as detail_bar
 from tui.widgets.document_view import DocumentView
 
 if TYPE_CHECKING:
     # Collectors and documents come with the first record, after the first paint.
     from tui.document.headers import HeaderBlock
     from tui.document.record_document import RecordDocument
-    from tui.loading import Loaded
-
-LIVE_S = 0.1
-"""Between two looks at a record in flight."""
-
-QUIET = 50
-"""Looks without news after which a record in flight is looked at less often: it waits, too."""
 
 SLOW_S = 0.3
 """A load that takes longer says so."""
@@ -90,31 +84,9 @@ class RecordPane(Vertical):
             self.what = what
             self.masked = masked
 
-    class Arrived(Message):
-        """A load ended: a document, nothing (it is gone), or why not."""
-
-        def __init__(self, token: int, loaded: "Loaded | None", error: str | None = None) -> None:
-            super().__init__()
-            self.token = token
-            self.loaded = loaded
-            self.error = error
-
-    class Grew(Message):
-        """The document in flight has more."""
-
-        def __init__(self, token: int) -> None:
-            super().__init__()
-            self.token = token
-
-        def can_replace(self, message: Message) -> bool:
-            """One repaint for many."""
-            return isinstance(message, RecordPane.Grew)
-
     def __init__(self, source: Source, *, live_s: float = LIVE_S, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._source = source
-        self._live_s = live_s
-        self._token = 0
+        self._loader = RecordLoader(source, self.post_message, live_s)
         self._worker: Worker[None] | None = None
         self._document: RecordDocument | None = None
         self._notice = ""
@@ -154,7 +126,7 @@ class RecordPane(Vertical):
             self._start(keep=True)
 
     def _start(self, *, keep: bool) -> None:
-        self._token += 1
+        self._loader.token += 1
         if self._worker is not None:
             self._worker.cancel()
             self._worker = None
@@ -164,59 +136,22 @@ class RecordPane(Vertical):
             self.view.show((), keep=False)
         self._bar()
         if self.record_id is not None:
+            token = self._loader.token
+            # Not a coroutine: of a worker that is cancelled before it began none would be awaited.
             self._worker = self.run_worker(
-                self._load(self._token, self.record_id), group="detail", exit_on_error=True
+                partial(self._loader.run, token, self.record_id), group="detail"
             )
-            self.set_timer(SLOW_S, lambda token=self._token: self._slow(token))
+            self.set_timer(SLOW_S, partial(self._slow, token))
 
     def _slow(self, token: int) -> None:
-        if token == self._token and self._document is None and not self._notice:
+        if token == self._loader.token and self._document is None and not self._notice:
             self._notice = "Loading…"
             self._bar()
 
-    async def _load(self, token: int, record_id: str) -> None:
-        """Load, then stay with the record while it is in flight. Posts; touches no widget."""
-        loaded: Loaded | None = None
-        try:
-            loaded = await self._opened(token, record_id)
-            self.post_message(self.Arrived(token, loaded))
-            quiet = 0
-            while loaded is not None and loaded.live:
-                await asyncio.sleep(self._live_s * (1 if quiet < QUIET else 5))
-                now = await self._source.read(loaded.step)
-                quiet = 0 if now is not loaded or loaded.grew else quiet + 1
-                if now is not loaded:
-                    loaded = now
-                    self.post_message(self.Arrived(token, loaded))
-                elif loaded.grew:
-                    self.post_message(self.Grew(token))
-        except StoreError as error:
-            self.post_message(self.Arrived(token, None, str(error)))
-        finally:
-            if loaded is not None:
-                loaded.close()
-
-    async def _opened(self, token: int, record_id: str) -> "Loaded | None":
-        """The load; if it is cancelled, what it was opening is still closed."""
-        reading = asyncio.ensure_future(
-            self._source.read(lambda reader: self._first(reader, token, record_id))
-        )
-        try:
-            return await asyncio.shield(reading)
-        except asyncio.CancelledError:
-            reading.add_done_callback(_close_result)
-            raise
-
-    def _first(self, reader: Reader, token: int, record_id: str) -> "Loaded | None":
-        """On the reader's thread: nothing is read for a token that is out of date."""
-        from tui.loading import load
-
-        return load(reader, record_id) if token == self._token else None
-
-    def on_record_pane_arrived(self, message: Arrived) -> None:
+    def on_record_arrived(self, message: RecordArrived) -> None:
         """A document is there, if it is still wanted."""
         message.stop()
-        if message.token != self._token:
+        if message.token != self._loader.token:
             return
         if message.loaded is None:
             self._gone(message.error)
@@ -240,27 +175,26 @@ class RecordPane(Vertical):
             self._notice = "No such record."
         self._bar()
 
-    def on_record_pane_grew(self, message: Grew) -> None:
+    def on_record_grew(self, message: RecordGrew) -> None:
         """More of the stream: the tail is painted anew, the rest stays measured."""
         message.stop()
-        if message.token == self._token:
+        if message.token == self._loader.token:
             self._show(keep=True, tail=True)
 
     def _build(self) -> None:
         """Make the views that are too large to be made here."""
-        document, token = self._document, self._token
+        document, token = self._document, self._loader.token
         if document is None:
             return
         wanted = [(n, document.view[n]) for n in BODIES if not document.built(n)]
-        if wanted:
-            self.run_worker(self._format(token, document, wanted), group="format")
 
-    async def _format(
-        self, token: int, document: "RecordDocument", wanted: list[tuple[int, str]]
-    ) -> None:
-        for number, view in wanted:
-            await asyncio.to_thread(document.build, number, view)
-        self.post_message(self.Grew(token))
+        async def build() -> None:
+            for number, view in wanted:
+                await asyncio.to_thread(document.build, number, view)
+            self.post_message(RecordGrew(token))
+
+        if wanted:
+            self.run_worker(build, group="format")
 
     # -- showing -----------------------------------------------------------------------------------
 
@@ -282,33 +216,17 @@ class RecordPane(Vertical):
         if self.record_id is None:
             bar.update(Content(""))
             return
-        parts: list[tuple[str, str]] = [
-            ("\u2039 ", DIM),
-            (f"{self.record_id[:5]}…{self.record_id[-3:]}", DIM),
-        ]
         document = self._document
-        right = self.title
-        if document is not None and not self._notice:
-            meta = document.meta
-            # No clock in the bar: a record in flight has its own in the list.
-            glyph, code, tone = show.badge(meta, 0)
-            colour = BADGE[str(tone)]
-            parts.append((f"  {shorten(escape(meta.model or 'Unknown'), 32)}", "bold"))
-            if not document.live:
-                parts.append((f"  {glyph} {code}", colour))
-            if meta.duration_ms is not None:
-                parts.append((f"  {show.duration(meta.duration_ms)}", DIM))
-            name = escape(self.key_names.get(meta.key_id, ""))
-            when = show.exact_time(meta.started_ms)
-            right = "  ".join(part for part in (name, when, self.title) if part)
-        if self._notice:
-            parts.append((f"  {self._notice}", "$warning"))
-        left = Content.assemble(*parts)
-        room = self.size.width - left.cell_length - 2
-        if len(right) > room:
-            right = self.title if len(self.title) <= room else ""
-        gap = " " * max(1, self.size.width - left.cell_length - len(right) - 1)
-        bar.update(Content.assemble(left, gap, (right, DIM)))
+        meta = document.meta if document is not None else None
+        told = Told(
+            self.record_id,
+            self.title,
+            self._notice,
+            meta,
+            document is not None and document.live,
+            self.key_names.get(meta.key_id, "") if meta is not None else "",
+        )
+        bar.update(detail_bar(told, self.size.width))
 
     def on_resize(self) -> None:
         """The bar is as wide as the pane."""
@@ -451,21 +369,3 @@ class RecordPane(Vertical):
 
 SMALL = 256 * 1024
 """Bytes up to which a view is made at once."""
-
-DIM = "$foreground-darken-3"
-
-BADGE = {
-    "ok": "$success",
-    "warning": "$warning",
-    "error": "$error",
-    "cut": "$accent",
-    "live": "$foreground",
-    "neutral": "$foreground-darken-3",
-}
-
-
-def _close_result(reading: "asyncio.Future[Loaded | None]") -> None:
-    if not reading.cancelled() and reading.exception() is None:
-        loaded = reading.result()
-        if loaded is not None:
-            loaded.close()
