@@ -194,7 +194,7 @@ class RecordPane(Vertical):
             self.post_message(RecordGrew(token))
 
         if wanted:
-            self.run_worker(build, group="format")
+            self.run_worker(build(), group="format")
 
     # -- showing -----------------------------------------------------------------------------------
 
