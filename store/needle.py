@@ -50,6 +50,8 @@ class Needle:
         """BadInput where nothing can be found, or everything."""
         if not text.strip():
             raise BadInput("There is nothing to search for: the text is empty.")
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise BadInput("The text to search for is not valid UTF-8.")
         if len(text) > LONGEST:
             raise BadInput(f"A text to search for is at most {LONGEST} characters long.")
         self.text = text

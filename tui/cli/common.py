@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from store.errors import BadInput
+from store.retention import parse_retention
 
 
 def store_option[F: Callable[..., object]](command: F) -> F:
@@ -46,6 +47,14 @@ def confirm(warning: str, *, yes: bool) -> None:
     click.echo(warning, err=True)
     if not click.confirm("Go on?", err=True):
         raise BadInput("Nothing was changed.")
+
+
+def window_s(option: str, text: str) -> int:
+    """The seconds of a time like `24h` given with `option`; BadInput where it is none."""
+    try:
+        return parse_retention(text)
+    except BadInput:
+        raise BadInput(f"{option} takes a time like 90m, 24h or 7d; got {text!r}.") from None
 
 
 STDIN = "-"

@@ -23,6 +23,7 @@ COMMANDS: dict[str, Place] = {
     "ls": Place("tui.cli.records", "ls", "List records, newest first."),
     "show": Place("tui.cli.records", "show", "Show one record, its stream folded."),
     "tail": Place("tui.cli.records", "tail", "Print records as they end."),
+    "search": Place("tui.cli.search", "search", "Find a text in requests and answers."),
     "verify": Place("tui.cli.verify", "verify", "Hold what is stored against what passed."),
     "keep": Place("tui.cli.keep", "keep", "Keep what a proxy's ring holds of the last minutes."),
     "stats": Place(

@@ -6,14 +6,12 @@ import time
 
 import click
 
-from store.errors import BadInput
 from store.layout import Layout
 from store.location import open_reader, store_path
-from store.retention import parse_retention
 from store.sizes import measure
 from store.usage_reading import read_usage
 from store.usage_stats import DIMENSIONS
-from tui.cli.common import json_line, store_option
+from tui.cli.common import json_line, store_option, window_s
 from tui.cli.progress import Progress
 
 WIDE = 1_000
@@ -47,7 +45,7 @@ def stats(
     On a narrow terminal some columns are left out; --json has all.
     """
     now_ms = time.time_ns() // 1_000_000
-    since_ms = None if since is None else now_ms - _window_s(since) * 1000
+    since_ms = None if since is None else now_ms - window_s("--since", since) * 1000
     wanted = list(dict.fromkeys(by)) or ["key"]
     layout = Layout(store_path(store))
     progress = Progress()
@@ -79,10 +77,3 @@ def stats(
     width = shutil.get_terminal_size((WIDE, 24)).columns if sys.stdout.isatty() else WIDE
     for line in usage_lines(added, wanted, names, sizes, width):
         click.echo(line)
-
-
-def _window_s(text: str) -> int:
-    try:
-        return parse_retention(text)
-    except BadInput:
-        raise BadInput(f"--since takes a time like 90m, 24h or 7d; got {text!r}.") from None
