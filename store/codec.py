@@ -98,7 +98,11 @@ def pack_json(value: dict[str, Any]) -> bytes:
 
 def unpack_json(data: bytes) -> dict[str, Any]:
     """The object in `data`; ValueError if it is anything else."""
-    value = json.loads(data)
+    try:
+        value = json.loads(data)
+    except RecursionError as exc:
+        # We wrote no such thing, but a frame behind damage may be of somebody else's making.
+        raise ValueError("JSON nested too deep") from exc
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return value
@@ -216,4 +220,5 @@ def _headers_json(headers: Headers) -> list[list[str]]:
 
 
 def _headers_from_json(value: list[list[str]]) -> Headers:
-    return tuple((name.encode("latin-1"), text.encode("latin-1")) for name, text in value)
+    # TypeError for what is no text.
+    return tuple((str.encode(name, "latin-1"), str.encode(text, "latin-1")) for name, text in value)
