@@ -8,6 +8,7 @@
   segments/<key id>/<ulid>.seg
   live/<writer>/lock         held for the writer's life
   live/<writer>/<record id>.part
+  fulltext/<key id>/<day>.db  the optional index of texts (store.fulltext); made by `flowtap index`
   quarantine/<key id>/<segment or record id>-<offset>.bad   corrupt pieces; made when there is one
 """
 
@@ -42,6 +43,7 @@ class Layout:
         self.segments = root / "segments"
         self.live = root / "live"
         self.quarantine = root / "quarantine"
+        self.fulltext = root / "fulltext"
 
     def key_folder(self, key_id: str) -> Path:
         """Where the segments of a key lie."""

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from store.asks import LEFT_MS
 from store.errors import StoreUnavailable
+from store.fulltext import drop_days
 from store.ids import IdSource
 from store.index import EVERYTHING, Index
 from store.key_folder import seize
@@ -70,6 +71,8 @@ def purge_key(layout: Layout, index: Index, key_id: str, cutoff: int | None) -> 
             f"{layout.key_folder(key_id)} is in use by a proxy that cannot write; try again."
         )
     try:
+        # First: cut short, the purge has cost no more than what can be built anew.
+        drop_days(layout, key_id, cutoff)
         doomed = _doomed_segments(layout, index, key_id, cutoff)
         scanned: dict[str, list[Found]] = {}
         late: set[str] = set()
@@ -189,6 +192,8 @@ def _bury(
     rows = index.connection.execute(
         "SELECT segment, cutoff_ms FROM tombstones WHERE segment LIKE ? || '/%'", (key_id,)
     ).fetchall()
+    if rows:
+        drop_days(layout, key_id, max(cutoff for _, cutoff in rows))
     for name, cutoff in rows:
         path = layout.segment(name)
         survivors: list[Found] = []
