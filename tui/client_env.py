@@ -76,11 +76,11 @@ def write_bundle(folder: Path, certificate: Path) -> Path:
     first reports a bad signature. The file says whence they are, for a run within a run.
     """
     ours = certificate.read_bytes()
-    name = _subject(ours)
+    name = subject_of(ours)
     sources = {
         path: blocks
         for path in _sources()
-        if (blocks := [each for each in _certificates(path) if _subject(each) != name])
+        if (blocks := [each for each in certificates(path) if subject_of(each) != name])
     }
     kept = dict.fromkeys([ours.strip(), *(each for blocks in sources.values() for each in blocks)])
     head = [_MARK, *(_SOURCE + os.fsencode(path) for path in sources)]
@@ -89,7 +89,7 @@ def write_bundle(folder: Path, certificate: Path) -> Path:
     return bundle
 
 
-def _certificates(path: Path) -> list[bytes]:
+def certificates(path: Path) -> list[bytes]:
     """Those in a file; none where it cannot be read, as the client could not."""
     try:
         return _PEM.findall(path.read_bytes())
@@ -97,7 +97,7 @@ def _certificates(path: Path) -> list[bytes]:
         return []
 
 
-def _subject(pem: bytes) -> x509.Name | None:
+def subject_of(pem: bytes) -> x509.Name | None:
     """Whose certificate it is; None for one that does not parse, which is the clients' business."""
     with warnings.catch_warnings():
         # Some roots in use break RFC 5280, and are trusted all the same.

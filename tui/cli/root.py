@@ -33,6 +33,7 @@ COMMANDS: dict[str, Place] = {
     "demo": Place("tui.cli.demo", "demo", "The whole product in one command, no account needed."),
     "purge": Place("tui.cli.upkeep", "purge", "Delete what no retention covers any more, now."),
     "rebuild": Place("tui.cli.upkeep", "rebuild", "Make the index anew from the segments."),
+    "doctor": Place("tui.cli.doctor", "doctor", "Check the store and the set-up."),
 }
 
 

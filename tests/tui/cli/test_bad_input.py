@@ -156,6 +156,14 @@ ROWS: list[tuple[str, str]] = [
     ("search word --key nobody", "No key is named 'nobody'"),
     ("--store {absent} search word", "No store at"),
     ("search word --store {file}", "is not a directory"),
+    # doctor
+    ("doctor everything", "unexpected extra argument"),
+    ("doctor --shallow", "No such option '--shallow'"),
+    ("doctor --store {file}", "is not a directory"),
+    ("doctor --store {file}/below", "Not a directory"),
+    ("doctor --store=", "--store is empty"),
+    ("--store ftp://user:secret@host/x doctor", "Store ftp://…: no backend"),
+    ("--store {long} doctor", "File name too long"),
     # keep
     ("keep --last soon", "--last takes a time like 90s, 5m or 2h; got 'soon'"),
     ("keep --last 0", "--last takes a time"),

@@ -13,6 +13,7 @@ from store.record import KeyKind, State, Transport, Verdict
 from store.verification import Result
 from tests.tui.cli.conftest import Flowtap
 from tests.tui.cli.stage import SECRET, Stage, message
+from tui.health.finding import Level
 
 PAGE = Path(__file__).parents[3] / "docs" / "json.md"
 
@@ -155,6 +156,7 @@ def test_folds(flowtap: Flowtap) -> None:
         ("Record row", "protocol", LlmProtocol),
         ("Key", "kind", KeyKind),
         ("Verification", "result", Result),
+        ("Finding", "level", Level),
     ],
 )
 def test_every_word_is_on_the_page(title: str, field: str, values: type) -> None:
