@@ -126,12 +126,11 @@ class Examination:
     def writers(self) -> list[WriterSeen]:
         """Who writes, and what the dead have left."""
         pids = {writer: pid for writer, pid in self.rows("SELECT writer, pid FROM proxies")}
-        on = {
-            key_id
-            for (key_id,) in self.rows(
-                "SELECT id FROM keys WHERE retention_s IS NOT NULL", self.layout.keys
-            )
-        }
+        # Where the keys cannot be read, any may be on.
+        on: set[str] | None = None
+        if self._open(self.layout.keys) is not None:
+            rows = self.rows("SELECT id FROM keys WHERE retention_s IS NOT NULL", self.layout.keys)
+            on = {key_id for (key_id,) in rows}
         found = []
         for folder in _folders(self.layout.live):
             alive = is_held(folder / "lock")
@@ -142,8 +141,11 @@ class Examination:
             )
         return found
 
-    def _recoverable(self, part: Path, on: set[str]) -> bool:
-        if RECORD_ID.match(part.stem) is None or part_key(part) not in on:
+    def _recoverable(self, part: Path, on: set[str] | None) -> bool:
+        key_id = part_key(part)
+        if RECORD_ID.match(part.stem) is None or key_id is None:
+            return False
+        if on is not None and key_id not in on:
             return False
         return not self.rows(
             "SELECT 1 FROM records WHERE id = ? AND state = 'done'", parameters=(part.stem,)

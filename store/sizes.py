@@ -29,6 +29,7 @@ def measure(layout: Layout) -> Sizes:
         log_bytes=_size(layout.index.with_name("index.db-wal"))
         + _size(layout.index.with_name("index.db-shm")),
         keys_bytes=_size(layout.keys),
+        texts_bytes=sum(_sizes(layout.fulltext, "")),
         free_bytes=free,
     )
 

@@ -335,6 +335,8 @@ class Sizes:
     log_bytes: int
     """The index's write-ahead log."""
     keys_bytes: int
+    texts_bytes: int
+    """The optional index of texts."""
     free_bytes: int | None
     """What the file system still has for this user; None where that cannot be told."""
 
@@ -348,6 +350,7 @@ class Sizes:
             + self.index_bytes
             + self.log_bytes
             + self.keys_bytes
+            + self.texts_bytes
         )
 
 

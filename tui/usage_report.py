@@ -64,6 +64,7 @@ def usage_json(
             "index_bytes": sizes.index_bytes,
             "log_bytes": sizes.log_bytes,
             "keys_bytes": sizes.keys_bytes,
+            "texts_bytes": sizes.texts_bytes,
             "total_bytes": sizes.total_bytes,
             "free_bytes": sizes.free_bytes,
         },
@@ -253,6 +254,8 @@ def _summary(added: Added, sizes: Sizes) -> list[str]:
         f"            {size(sizes.index_bytes)} index, {size(sizes.log_bytes)} its log,"
         f" {size(sizes.keys_bytes)} keys"
     )
+    if sizes.texts_bytes:
+        lines.append(f"            {size(sizes.texts_bytes)} index of texts")
     if sizes.quarantine:
         lines.append(
             f"            {size(sizes.quarantine_bytes)} in {plural(sizes.quarantine, 'corrupt piece')}"

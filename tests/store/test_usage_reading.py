@@ -198,8 +198,9 @@ def test_sizes(store: LocalStore, root: Path, filled: list[Key], tmp_path: Path)
     folder.mkdir(parents=True)
     (folder / "x-0.bad").write_bytes(b"12345")
     (root / "quarantine" / "link").symlink_to(folder)
+    texts = root / "fulltext" / filled[0].id
+    texts.mkdir(parents=True)
+    (texts / "2026-02-06.db").write_bytes(b"123")
     (folder / "link.bad").symlink_to(folder / "x-0.bad")
-    assert (1, 5) == (
-        measure(store.layout).quarantine,
-        measure(store.layout).quarantine_bytes,
-    )
+    sizes = measure(store.layout)
+    assert (1, 5, 3) == (sizes.quarantine, sizes.quarantine_bytes, sizes.texts_bytes)

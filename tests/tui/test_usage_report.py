@@ -12,7 +12,7 @@ from tui.format import DASH
 from tui.safe_text import is_safe
 from tui.usage_report import COLUMNS, FIRST_GIVEN_UP, usage_json, usage_lines
 
-SIZES = Sizes(2, 23_000, 1, 512, 0, 0, 100_000, 442_000, 36_000, 71 << 30)
+SIZES = Sizes(2, 23_000, 1, 512, 0, 0, 100_000, 442_000, 36_000, 0, 71 << 30)
 NAMES = {KEY: "laptop", OTHER: "ci"}
 
 HOSTILE = "m\x1b]52;c;aGk=\x07\x9b31m\u202e\n\r\t名前" * 40
@@ -99,9 +99,10 @@ def test_what_is_said_below_the_table() -> None:
 
 def test_what_is_rarely_said() -> None:
     many = table(*({"duration_ms": each} for each in range(2_001)))
-    sizes = Sizes(2, 23_000, 0, 0, 1, 4_096, 100_000, 0, 36_000, None)
+    sizes = Sizes(2, 23_000, 0, 0, 1, 4_096, 100_000, 0, 36_000, 2_048, None)
     told = "\n".join(usage_lines(many, ["key"], NAMES, sizes, 80))
     assert "within 1 %" in told
+    assert "2.0 KB index of texts" in told
     assert "4.0 KB in 1 corrupt piece (flowtap doctor)" in told
     assert "free" not in told
 
