@@ -361,7 +361,7 @@ def _unfolded_facts(protocol: LlmProtocol | None, events: Iterator[Event] | list
     model: str | None = None
     error: str | None = None
     usage = NO_USAGE
-    terminal = protocol not in (LlmProtocol.COMPLETIONS, LlmProtocol.IMAGES, LlmProtocol.AUDIO)
+    terminal = protocol not in (LlmProtocol.IMAGES, LlmProtocol.AUDIO)
     for event in events:
         if event.data.strip() == "[DONE]":
             terminal = True
@@ -477,7 +477,7 @@ def _stand_in(protocol: LlmProtocol | None, cut: bytes) -> list[Event]:
     elif finish is not None:
         name, reason = (group.decode() for group in finish.groups())
         data["candidates" if name == "finishReason" else "choices"] = [{name: reason}]
-    elif data and protocol is LlmProtocol.CHAT:
+    elif data and protocol in (LlmProtocol.CHAT, LlmProtocol.COMPLETIONS):
         data["choices"] = []
     return [Event(0, None, compact(data))] if data else []
 

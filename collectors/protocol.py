@@ -23,6 +23,7 @@ class LlmProtocol(StrEnum):
     CHAT = "chat"
     GEMINI = "gemini"
     COMPLETIONS = "completions"
+    ANTHROPIC_COMPLETIONS = "anthropic-completions"
     EMBEDDINGS = "embeddings"
     IMAGES = "images"
     AUDIO = "audio"
@@ -43,6 +44,7 @@ _CAPTURED: Final[tuple[tuple[str, LlmProtocol | None], ...]] = (
     (r"/publishers/mistralai/models/[^/]+:(?:rawPredict|streamRawPredict)", LlmProtocol.CHAT),
     (r"/model/[^/]*anthropic[^/]*/invoke(?:-with-response-stream)?", LlmProtocol.MESSAGES),
     (r"/threads/[^/]+/messages", None),
+    (r"(?:^|/v\d[^/]*|/anthropic)/complete", LlmProtocol.ANTHROPIC_COMPLETIONS),
     (r"(?:^|/v\d[^/]*|/anthropic)/messages", LlmProtocol.MESSAGES),
     # OpenAI and what is compatible with it; Azure's deployments, OpenRouter, Vertex's openapi.
     (r"/chat/completions", LlmProtocol.CHAT),
@@ -200,6 +202,8 @@ def _by_shape(name: str | None, data: dict[str, Any]) -> LlmProtocol | None:
     kind = get_str(data, "type") or name or ""
     if kind in _MESSAGES_TYPES or (kind == "message" and "content" in data and "role" in data):
         return LlmProtocol.MESSAGES
+    if kind == "completion" and "completion" in data:
+        return LlmProtocol.ANTHROPIC_COMPLETIONS
     if kind.startswith(_REALTIME):
         return LlmProtocol.REALTIME
     what = get_str(data, "object") or ""

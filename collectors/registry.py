@@ -6,8 +6,10 @@ Pure. Protocols whose answers need no fold are there too, with None: recorded, s
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from collectors.anthropic_completions import AnthropicCompletionsCollector
 from collectors.chat import ChatCollector
 from collectors.collector import Collector
+from collectors.completions import CompletionsCollector
 from collectors.event import Event
 from collectors.gemini import GeminiCollector
 from collectors.json_view import INVALID, as_dict, error_text, get_str, parse_bytes
@@ -25,7 +27,8 @@ FOLDS: dict[LlmProtocol, Callable[[], Collector] | None] = {
     LlmProtocol.RESPONSES: ResponsesCollector,
     LlmProtocol.CHAT: ChatCollector,
     LlmProtocol.GEMINI: GeminiCollector,
-    LlmProtocol.COMPLETIONS: NO_FOLD,
+    LlmProtocol.COMPLETIONS: CompletionsCollector,
+    LlmProtocol.ANTHROPIC_COMPLETIONS: AnthropicCompletionsCollector,
     LlmProtocol.EMBEDDINGS: NO_FOLD,
     LlmProtocol.IMAGES: NO_FOLD,
     LlmProtocol.AUDIO: NO_FOLD,
