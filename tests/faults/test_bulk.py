@@ -73,7 +73,7 @@ writer.close(300)
 
 
 def test_very_many_streams_at_once(root: Path) -> None:
-    count = reach(600, 10_000)
+    count = reach(300, 10_000)
     with python("-c", STREAMS, root, str(count)) as process:
         out, err = process.communicate(timeout=1_800)
     assert "" == err
@@ -89,8 +89,8 @@ def test_very_large_bodies_cost_no_memory_of_their_size(root: Path) -> None:
         out, err = process.communicate(timeout=900)
     assert "" == err
     grown, digests, record_id = out.splitlines()
-    # A body frame of 8 MB and its copies; two bodies of `size` passed.
-    assert int(grown.split()[1]) < 96
+    # A body frame of 8 MB and its copies, not what passed: that is twice `size`.
+    assert int(grown.split()[1]) < 40
     reader = LocalReader(root)
     stored = reader.get(record_id)
     assert stored is not None

@@ -45,7 +45,7 @@ from tests.store.builders import WIRE, meta, request_head, response_head
 EMPTY_HASH = hashlib.sha256().hexdigest()
 KEY = "k" * 16
 IDS = [f"01{number:024d}" for number in range(6)]
-EXAMPLES = reach(60, 2_000)
+EXAMPLES = reach(40, 2_000)
 
 fuzzed = settings(
     max_examples=EXAMPLES,
