@@ -8,7 +8,15 @@ import pytest
 from tests.bench.bench_capture import LOADS, Figures, Sizes, percentile, run
 
 TINY = Sizes(
-    rounds=2, seconds=0.02, paced=1, memory=5, streams=3, events=2, clients=2, settle_s=0.0
+    rounds=2,
+    seconds=0.02,
+    paced=1,
+    memory=5,
+    streams=3,
+    events=2,
+    gap_ms=50,
+    clients=2,
+    settle_s=0.0,
 )
 SIDES = ("no-op", "flowtap")
 """Of four: a mitmdump takes a second or two to start."""
