@@ -8,6 +8,7 @@ that a purge, which holds it exclusively, never meets frames that are on their w
 import contextlib
 import sqlite3
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +22,15 @@ from store.index import Index, Indexed, Row
 from store.key_folder import share
 from store.layout import FileView, Layout, Lock
 from store.record import Ending, Key, RecordMeta, Transport
-from store.segments import SEAL_BYTES, Content, Copying, Place, SegmentWriter
+from store.segments import GATHERED_BYTES, SEAL_BYTES, Content, Copying, Place, SegmentWriter
 from store.summary import Observed, summarize
 
 SYNC_S = 0.2
 """Finished records share a sync: what a power cut can lose of them."""
+
+SMALL_BYTES = 64 * 1024
+"""Records whose bodies are no longer are appended together: each step that leaves the interpreter
+is one more time that this thread and the proxy's loop wait for each other."""
 
 INDEX_RETRY_S = 1.0
 CHECKPOINT_S = 1.0
@@ -102,8 +107,58 @@ class Filing:
         """The keys to be held for the rows in flight that are due."""
         return {row.meta.key_id for row in self._live.values()}
 
-    def file(self, key: Key, exchange: Exchange, in_flight: InFlight) -> None:
-        """Append a finished exchange to its key's segment, whose lock is held; OSError changes nothing."""
+    def file(
+        self, key: Key, exchanges: Sequence[Exchange], in_flight: InFlight
+    ) -> dict[str, Exception]:
+        """Append finished exchanges to their key's segment, whose lock is held; by their ids those
+        that could not be, and why. Of these nothing has changed."""
+        contents: dict[str, Content] = {}
+        failed: dict[str, Exception] = {}
+        for exchange in exchanges:
+            try:
+                contents[exchange.recording.id] = self._content(key, exchange, in_flight)
+            except Exception as exc:
+                failed[exchange.recording.id] = exc
+        places = self._append_small(key, contents)
+        for exchange in exchanges:
+            record_id = exchange.recording.id
+            if record_id in failed:
+                continue
+            content = contents[record_id]
+            try:
+                place = places.get(record_id) or self._segment(key).append(content)
+            except Exception as exc:
+                failed[record_id] = exc
+                continue
+            self._unsynced.add(key.id)
+            self._live.pop(record_id, None)
+            self._done.append(_Filed(content.meta, place, exchange.in_part, content.values or {}))
+        return failed
+
+    def _append_small(self, key: Key, contents: dict[str, Content]) -> dict[str, Place]:
+        """Where the small ones lie that could be appended together; none where that failed, and
+        each shall be tried alone."""
+        places: dict[str, Place] = {}
+        run: list[Content] = []
+        size = 0
+        with contextlib.suppress(Exception):
+            for content in contents.values():
+                if content.size <= SMALL_BYTES:
+                    run.append(content)
+                    size += content.size
+                if size >= GATHERED_BYTES:
+                    self._append_run(key, run, places)
+                    run, size = [], 0
+            self._append_run(key, run, places)
+        return places
+
+    def _append_run(self, key: Key, run: list[Content], places: dict[str, Place]) -> None:
+        # One alone is appended like a large one.
+        if len(run) > 1:
+            for content, place in zip(run, self._segment(key).append_all(run), strict=True):
+                places[content.meta.id] = place
+
+    def _content(self, key: Key, exchange: Exchange, in_flight: InFlight) -> Content:
         recording = exchange.recording
         end = exchange.end or Ending(0, Transport.RECOVERED)
         request = in_flight.chunks(exchange, Kind.REQUEST)
@@ -122,13 +177,9 @@ class Filing:
         )
         meta = summarize(seen, request, response, in_flight.asked(exchange))
         values = meta_values(meta)
-        content = Content(
+        return Content(
             meta, recording.request, exchange.response, request, response, end.wire, values
         )
-        place = self._segment(key).append(content)
-        self._unsynced.add(key.id)
-        self._live.pop(recording.id, None)
-        self._done.append(_Filed(meta, place, exchange.in_part, values))
 
     def _segment(self, key: Key) -> SegmentWriter:
         """The segment to append to, a new one where the last is full, old, purged or broken."""

@@ -179,7 +179,7 @@ class InFlight:
             ]
         frames = pack_all(id_bytes(recording.id), pieces)
         if exchange.in_part:
-            self._parts.append(recording.id, frames)
+            self._parts.append(recording.id, frames, looked=True)
         else:
             self._parts.create(recording.id, frames)
             exchange.in_part = True

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlite_utils import Database
@@ -28,10 +29,15 @@ CHECKPOINT_BYTES = 4 * 1024 * 1024
 DELETE_CHUNK = 500
 """Rows deleted in one transaction, so that no writer waits longer than some 10 ms for a purge."""
 
+ROWS = 8
+"""Rows of one statement, where there are so many: fewer steps, and 33 values each are well below
+what SQLite binds."""
+
 _ROW = (*(name for name in COLUMNS if name != "seq"), "writer", "segment", "start", "record_at")
 # OR REPLACE: the row of a record in flight goes and comes back with a new seq, so a
 # follower sees it again.
 _PUT = f"INSERT OR REPLACE INTO records ({', '.join(_ROW)}) VALUES ({', '.join('?' for _ in _ROW)})"  # noqa: S608 - constants
+_PUT_ROWS = _PUT + f", ({', '.join('?' for _ in _ROW)})" * (ROWS - 1)
 _ROLL = _PUT.replace("OR REPLACE", "OR IGNORE")
 # A live row of the same id gives way, a done one stays where it is.
 _STATUS = tuple(field for field in ProxyStatus.__slots__ if field != "alive")
@@ -144,7 +150,7 @@ class Index:
     ) -> None:
         """Rows new or anew, how far segments are indexed by them, and records discarded."""
         with self.transaction() as connection:
-            connection.executemany(_PUT, [_values(row) for row in rows])
+            _put_rows(connection, [_values(row) for row in rows])
             _put_segments(connection, segments)
             discarded = list(gone)
             if discarded:
@@ -364,6 +370,13 @@ def _values(row: Row) -> tuple[object, ...]:
     place = row.place
     where = (None, None, None) if place is None else (place.segment, place.start, place.record_at)
     return (*values.values(), row.writer, *where)
+
+
+def _put_rows(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
+    whole = len(rows) - len(rows) % ROWS
+    for at in range(0, whole, ROWS):
+        connection.execute(_PUT_ROWS, tuple(chain.from_iterable(rows[at : at + ROWS])))
+    connection.executemany(_PUT, rows[whole:])
 
 
 def _put_segments(connection: sqlite3.Connection, segments: Iterable[Indexed]) -> None:

@@ -41,6 +41,7 @@ class PartFiles:
         self._folder = folder
         self._prefix = f"{folder}/"
         self._open: OrderedDict[str, int] = OrderedDict()
+        self._sizes: dict[str, int] = {}
 
     def path(self, record_id: str) -> Path:
         """The file of a record."""
@@ -52,26 +53,27 @@ class PartFiles:
 
     def create(self, record_id: str, frames: bytes) -> None:
         """A new part beginning with `frames`; on OSError there is none."""
-        self._keep(record_id, create_file(self._name(record_id)))
+        self._keep(record_id, create_file(self._name(record_id)), 0)
         try:
-            self._write(record_id, frames, 0)
+            self._write(record_id, frames)
         except OSError:
             self.remove(record_id)
             raise
 
-    def append(self, record_id: str, frames: bytes) -> None:
-        """Add to a part; FileNotFoundError if it was purged meanwhile."""
+    def append(self, record_id: str, frames: bytes, *, looked: bool = False) -> None:
+        """Add to a part; FileNotFoundError if it was purged meanwhile. `looked`: whoever calls looks
+        by `gone` whenever keys have changed and once more at the end, which is before anything of
+        it is kept; what is written to a purged part until then is nowhere."""
         fd = self._open.get(record_id)
         if fd is None:
             fd = open_file(self._name(record_id), append=True)
-            self._keep(record_id, fd)
+            self._keep(record_id, fd, os.fstat(fd).st_size)
         else:
             self._open.move_to_end(record_id)
-        info = os.fstat(fd)
-        if info.st_nlink == 0:
+        if not looked and os.fstat(fd).st_nlink == 0:
             self.release(record_id)
             raise FileNotFoundError(self._name(record_id))
-        self._write(record_id, frames, info.st_size)
+        self._write(record_id, frames)
 
     def gone(self, record_id: str) -> bool:
         """The file was taken away."""
@@ -80,26 +82,28 @@ class PartFiles:
             return not os.path.exists(self._name(record_id))
         return os.fstat(fd).st_nlink == 0
 
-    def _write(self, record_id: str, frames: bytes, before: int) -> None:
-        fd = self._open[record_id]
+    def _write(self, record_id: str, frames: bytes) -> None:
+        fd, before = self._open[record_id], self._sizes[record_id]
         try:
             write_all(fd, frames)
+            self._sizes[record_id] = before + len(frames)
         except OSError:
             # Half a frame would hide what is appended after the disk has room again.
             with contextlib.suppress(OSError):
                 os.ftruncate(fd, before)
             raise
 
-    def _keep(self, record_id: str, fd: int) -> None:
+    def _keep(self, record_id: str, fd: int, size: int) -> None:
         self._open[record_id] = fd
+        self._sizes[record_id] = size
         while len(self._open) > OPEN_PARTS:
-            _, oldest = self._open.popitem(last=False)
-            os.close(oldest)
+            self.release(next(iter(self._open)))
 
     def release(self, record_id: str) -> None:
         """Close a part's descriptor; the file stays."""
         fd = self._open.pop(record_id, None)
         if fd is not None:
+            del self._sizes[record_id]
             os.close(fd)
 
     def remove(self, record_id: str) -> None:

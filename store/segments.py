@@ -11,7 +11,7 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from store.codec import (
     unpack_json,
     wire_from_json,
 )
-from store.delta import Bases, Relocation, body_of, pack_body
+from store.delta import SMALLEST, Bases, Relocation, body_of, pack_body
 from store.errors import BodyMissing
 from store.frames import (
     BODY_FRAME,
@@ -33,9 +33,11 @@ from store.frames import (
     Frame,
     FrameError,
     Kind,
+    compress_all,
     frame_at,
     pack,
     pack_arrivals,
+    pack_stored,
     scan,
     unpack_arrivals,
 )
@@ -74,6 +76,11 @@ class Content:
     wire: Wire | None = None
     values: dict[str, Any] | None = None
     """The column values of `meta`, if they are there already."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of both bodies."""
+        return self.meta.request_bytes + self.meta.response_bytes
 
 
 class SegmentWriter:
@@ -129,6 +136,41 @@ class SegmentWriter:
             raise
         self.size = end
         return Place(self.name, start, record_at)
+
+    def append_all(self, contents: Sequence[Content]) -> list[Place]:
+        """Write small records, compressed together, in one write; if that fails the file is cut back
+        to where it was, and each may be tried alone."""
+        start = self.size
+        try:
+            frames, places = self._packed(contents)
+            write_all(self._fd, frames)
+        except BaseException:
+            self.cut_back(start)
+            self._bases.forget(self.name)
+            raise
+        self.size += len(frames)
+        return places
+
+    def _packed(self, contents: Sequence[Content]) -> tuple[bytes, list[Place]]:
+        small = [_Small(content) for content in contents]
+        packed = iter(compress_all([data for each in small for _, data in each.pieces]))
+        frames: list[bytes] = []
+        places = []
+        at = self.size
+        for each in small:
+            start = at
+            if each.request:
+                frames.append(pack_body(each.id, each.request, self.name, at, self._bases))
+                at += len(frames[-1])
+            for kind, data in each.pieces:
+                if kind == Kind.RECORD:
+                    frames += each.arrivals
+                    at += sum(map(len, each.arrivals))
+                    places.append(Place(self.name, start, at))
+                codec, payload = next(packed)
+                frames.append(pack_stored(kind, each.id, payload, codec, len(data), 0))
+                at += len(frames[-1])
+        return b"".join(frames), places
 
     def cut_back(self, size: int) -> None:
         """Drop what was written behind `size`; where the disk refuses even that, the segment is broken."""
@@ -211,6 +253,35 @@ class SegmentWriter:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+class _Small:
+    """A small record on its way into a segment."""
+
+    def __init__(self, content: Content) -> None:
+        self.id = id_bytes(content.meta.id)
+        self.request = b""
+        """The request's body if it may be a delta, or a base."""
+        self.pieces: list[tuple[Kind, bytes]] = []
+        """What else is compressed; the RECORD is the last, after `arrivals`."""
+        self.arrivals: list[bytes] = []
+        hashes = {}
+        for name, kind, times, chunks in (
+            ("request", Kind.REQUEST, Kind.REQUEST_ARRIVALS, content.request_chunks),
+            ("response", Kind.RESPONSE, Kind.RESPONSE_ARRIVALS, content.response_chunks),
+        ):
+            arrivals: Arrivals = []
+            data = b"".join(_slices(chunks, arrivals))
+            hashes[name] = hashlib.sha256(data).hexdigest()
+            self.arrivals += pack_arrivals(times, self.id, arrivals)
+            if kind == Kind.REQUEST and len(data) >= SMALLEST:
+                self.request = data
+            elif data:
+                self.pieces.append((kind, data))
+        value = record_json(
+            content.meta, content.request, content.response, hashes, content.wire, content.values
+        )
+        self.pieces.append((Kind.RECORD, pack_json(value)))
 
 
 def _slices(chunks: Iterable[tuple[int, bytes]], arrivals: Arrivals) -> Iterator[bytes]:

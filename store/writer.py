@@ -246,6 +246,9 @@ class LocalWriter:
         for exchange in (*self._in_flight.all(), *self._finished, *self._unwritten):
             if not self._watched.is_on(exchange.recording.key_id):
                 self._discard(exchange)
+            elif self._in_flight.part_is_gone(exchange):
+                # Off, purged, and on again.
+                self._discard(exchange)
 
     def _discard(self, exchange: Exchange) -> None:
         """The key was switched off or removed while the record was in flight: nothing of it stays."""
@@ -317,40 +320,54 @@ class LocalWriter:
             self._finished = self._unwritten + self._finished
             self._unwritten = []
         finished, self._finished = self._finished, []
+        ready: dict[str, list[Exchange]] = {}
         for exchange in finished:
             try:
-                if not self._file(exchange):
-                    self._finished.append(exchange)
+                self._make_ready(exchange, ready)
             except Exception as exc:
-                self._failed(exc)
-                self._retry_at = now + RETRY_S
-                # What memory holds of it goes to its part, where recovery would find it.
-                with contextlib.suppress(OSError):
-                    self._park(exchange)
-                exchange.tries += not isinstance(exc, _DISK)
-                if exchange.tries < TRIES:
-                    self._unwritten.append(exchange)
+                self._not_filed(exchange, exc, now)
+        for key_id, exchanges in ready.items():
+            key = self._watched.keys.by_id(key_id)
+            if key is None or key.retention_s is None:
+                # Off since a moment ago, when another key's folder was taken.
+                for exchange in exchanges:
+                    self._discard(exchange)
+                continue
+            failed = self._filing.file(key, exchanges, self._in_flight)
+            for exchange in exchanges:
+                if (why := failed.get(exchange.recording.id)) is not None:
+                    self._not_filed(exchange, why, now)
                 else:
-                    self._status.lost_records += not exchange.parked
                     self._in_flight.forget_copies(exchange)
+                    self._count_lost(exchange)
         while len(self._unwritten) > KEEP_TRYING:
             self._status.lost_records += not self._unwritten.pop(0).in_part
 
-    def _file(self, exchange: Exchange) -> bool:
-        """False if a purge has the key's folder: it is tried again in the next round."""
+    def _make_ready(self, exchange: Exchange, ready: dict[str, list[Exchange]]) -> None:
+        """To be filed, unless its key is off; where a purge has the key's folder it is tried again in
+        the next round."""
         key_id = exchange.recording.key_id
         if exchange.discarded:
-            return True
+            return
         if not self._held(key_id):
-            return False
-        key = self._watched.keys.by_id(key_id)
-        if key is None or key.retention_s is None or self._in_flight.part_is_gone(exchange):
+            self._finished.append(exchange)
+        elif not self._watched.is_on(key_id) or self._in_flight.part_is_gone(exchange):
             self._discard(exchange)
-            return True
-        self._filing.file(key, exchange, self._in_flight)
-        self._in_flight.forget_copies(exchange)
-        self._count_lost(exchange)
-        return True
+        else:
+            ready.setdefault(key_id, []).append(exchange)
+
+    def _not_filed(self, exchange: Exchange, exc: Exception, now: float) -> None:
+        self._failed(exc)
+        self._retry_at = now + RETRY_S
+        # What memory holds of it goes to its part, where recovery would find it.
+        with contextlib.suppress(OSError):
+            self._park(exchange)
+        exchange.tries += not isinstance(exc, _DISK)
+        if exchange.tries < TRIES:
+            self._unwritten.append(exchange)
+        else:
+            self._status.lost_records += not exchange.parked
+            self._in_flight.forget_copies(exchange)
 
     def _count_lost(self, exchange: Exchange) -> None:
         lost = exchange.lost_bytes
