@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -96,7 +97,12 @@ _PATH_MODELS = (
 
 def path_model(path: str) -> str | None:
     """The model that the path names, if paths of its kind do."""
-    path = clean_path(path)
+    return _path_model(clean_path(path))
+
+
+@lru_cache(maxsize=256)
+def _path_model(path: str) -> str | None:
+    # Without its query: a key in it is not to be remembered.
     for pattern in _PATH_MODELS:
         match = pattern.search(path)
         if match:

@@ -8,6 +8,7 @@ Where no path is known the first events tell (`sniff`).
 import re
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
@@ -138,6 +139,7 @@ _MEDIA_TYPE = re.compile(r"\s*([!#$%&'*+.^_`|~\w-]+/[!#$%&'*+.^_`|~\w-]+)\s*(?:[
 """RFC 9110's type "/" subtype, up to its parameters."""
 
 
+@lru_cache(maxsize=256)
 def media_type(content_type: str | None) -> str:
     """The media type alone, in lower case, or "" if there is none that can be read."""
     match = _MEDIA_TYPE.match(content_type or "")

@@ -165,6 +165,8 @@ class InFlight:
         """Put what is pending into the part; FileNotFoundError if that was purged, OSError if the disk refuses."""
         recording = exchange.recording
         pieces = exchange.pending
+        if exchange.in_part and not pieces:
+            return
         if not exchange.in_part:
             pieces = [(Kind.BEGIN, 0, pack_json(_begin_json(recording))), *pieces]
         head = exchange.response

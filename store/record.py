@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 type Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -19,6 +20,7 @@ _CROCKFORD = str.maketrans("ABCDEFGHJKMNPQRSTVWXYZ", "abcdefghijklmnopqrstuv")
 """Crockford's digits to those of `int(…, 32)`: readers start without python-ulid, which costs 60 ms."""
 
 
+@lru_cache(maxsize=4096)
 def id_bytes(record_id: str) -> bytes:
     """A record id's 16 bytes, as frames carry them. ValueError if it is none."""
     if RECORD_ID.match(record_id) is None or record_id > "7ZZZZZZZZZZZZZZZZZZZZZZZZZ":

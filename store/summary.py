@@ -284,11 +284,24 @@ def _runs(chunks: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
         yield b"".join(run)
 
 
+class _Plain(Decoder):
+    """Of bodies that are not encoded; keeps nothing, so one serves all."""
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def close(self) -> bytes:
+        return b""
+
+
+_PLAIN = _Plain(None, limit=sys.maxsize)
+
+
 def _decoder(headers: Headers) -> Decoder:
     value = header(headers, b"content-encoding")
     if value is None:
         # No bomb: what is long took long to pass, and its end is still to be told.
-        return Decoder(None, limit=sys.maxsize)
+        return _PLAIN
     return Decoder(value.decode("latin-1"), limit=DECODE_LIMIT)
 
 
