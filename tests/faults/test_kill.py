@@ -81,6 +81,7 @@ def test_killed_again_and_again_at_full_speed(
         assert [] == list((root / "live").iterdir())
         known = rows
     assert {Verdict.INTERRUPTED, Verdict.TRUNCATED} == {row.verdict for row in known.values()}
+    assert not (root / "quarantine").exists(), "what a kill cuts off is not corrupt"
     assert len(known) == store.rebuild()
     assert known.keys() == check(reader, ledgers).keys()
 
@@ -111,6 +112,7 @@ def test_killed_at_the_nth_call(
         store.writer().close()
         if ledgers[-1].exists():
             check(reader, [ledger for ledger in ledgers if ledger.exists()])
+    assert not (root / "quarantine").exists()
 
 
 @needs_strace
@@ -141,6 +143,7 @@ def test_killed_in_recovery_again_and_again(
 
     assert before <= set(check(reader, [ledger]))
     assert [] == parts(root)
+    assert not (root / "quarantine").exists()
     names = {f"{path.parent.name}/{path.name}" for path in segment_files(root)}
     assert names >= {row[0] for row in reader._all("SELECT DISTINCT segment FROM records")}
 
