@@ -92,9 +92,9 @@ def hit_json(hit: Hit, key_names: dict[str, str]) -> dict[str, Any]:
 def summary(hits: int, progress: Progress, *, stopped: bool) -> str:
     """What the search came to: how much was looked at."""
     said = f"{plural(hits, 'hit')} in {plural(progress.records, 'record')}"
-    told = progress.records - progress.read - progress.unreadable
-    if told:
-        said += f", {thousands(told)} of them not read: the index told that they do not have it"
+    ruled_out = progress.records - progress.read - progress.unreadable
+    if ruled_out:
+        said += f", {thousands(ruled_out)} of them ruled out by the index"
     return f"{said}; stopped" if stopped else said
 
 

@@ -24,6 +24,7 @@ COMMANDS: dict[str, Place] = {
     "show": Place("tui.cli.records", "show", "Show one record, its stream folded."),
     "tail": Place("tui.cli.records", "tail", "Print records as they end."),
     "search": Place("tui.cli.search", "search", "Find a text in requests and answers."),
+    "index": Place("tui.cli.index", "index", "Build an index of texts, for faster searches."),
     "verify": Place("tui.cli.verify", "verify", "Hold what is stored against what passed."),
     "keep": Place("tui.cli.keep", "keep", "Keep what a proxy's ring holds of the last minutes."),
     "stats": Place(

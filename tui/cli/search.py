@@ -6,7 +6,9 @@ import time
 
 import click
 
-from store.location import open_reader
+from store.fulltext import Fulltext
+from store.layout import Layout
+from store.location import open_reader, store_path
 from store.needle import Needle
 from store.search import BOTH, Hit, Where
 from store.search import Progress as Scanned
@@ -29,6 +31,7 @@ WIDE = 1_000
 @click.option("--key", "key_name", metavar="NAME", help="Only this key's.")
 @click.option("--since", metavar="TIME", help="Only what began within that time: 90m, 24h, 7d.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Stop after this many hits.")
+@click.option("--scan", "all_read", is_flag=True, help="Read every record: without the index.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line (docs/json.md).")
 @click.option("--reveal", is_flag=True, help="Show secrets.")
 @store_option
@@ -40,6 +43,7 @@ def search(
     key_name: str | None,
     since: str | None,
     limit: int | None,
+    all_read: bool,
     as_json: bool,
     reveal: bool,
     store: str | None,
@@ -49,6 +53,9 @@ def search(
     Searched is what a reader sees: prompts, messages, tool calls and their results, streams
     folded; the whole body where that cannot be told. Without a capital letter any case is found.
     Each side of a record is one hit, however often it has the text. ctrl-c stops.
+
+    Where flowtap index has built one, the index tells which records need not be read; a text is
+    then found in the turn that brought it, not in each later one that sent it again.
 
     \b
     Exit status:
@@ -60,6 +67,7 @@ def search(
     since_ms = 0 if since is None else _now_ms() - window_s("--since", since) * 1000
     where = BOTH if asked == answered else (Where.IN,) if asked else (Where.OUT,)
     reader = open_reader(store)
+    narrowing = None if all_read else Fulltext(Layout(store_path(store)))
     progress = Progress()
     hits, done, stopped = 0, Scanned(), False
     try:
@@ -75,6 +83,7 @@ def search(
             since_ms=max(since_ms, 0),
             only_new=only_new,
             reveal=reveal,
+            narrowing=narrowing,
         ):
             if not isinstance(found, Hit):
                 done = found
@@ -90,6 +99,8 @@ def search(
     finally:
         progress.clear()
         reader.close()
+        if narrowing is not None:
+            narrowing.close()
     _tell(hits, done, stopped=stopped)
     return INTERRUPTED if stopped else FOUND if hits else NOT_FOUND
 
@@ -111,10 +122,14 @@ def _tell(hits: int, done: Scanned, *, stopped: bool) -> None:
     """What it came to on a terminal; what could not be searched, anywhere."""
     from tui.search_text import summary, unreadable
 
-    if sys.stderr is not None and sys.stderr.isatty():
+    if _on_terminal():
         click.echo(summary(hits, done, stopped=stopped), err=True)
     if done.unreadable:
         click.echo(f"flowtap: {unreadable(done.unreadable)}", err=True)
+
+
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _now_ms() -> int:

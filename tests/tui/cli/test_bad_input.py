@@ -156,6 +156,11 @@ ROWS: list[tuple[str, str]] = [
     ("search word --key nobody", "No key is named 'nobody'"),
     ("--store {absent} search word", "No store at"),
     ("search word --store {file}", "is not a directory"),
+    # index
+    ("index everything", "unexpected extra argument"),
+    ("index --watch --drop", "exclude each other"),
+    ("--store {absent} index", "No store at"),
+    ("index --store {file}", "is not a directory"),
     # doctor
     ("doctor everything", "unexpected extra argument"),
     ("doctor --shallow", "No such option '--shallow'"),

@@ -52,7 +52,7 @@ def test_a_limit_is_of_hits(flowtap: Flowtap, stage: Stage) -> None:
     assert flowtap("search", "e", "--limit", "3", store=stage.root).lines == every[:3]
 
 
-@pytest.mark.check(11)
+@pytest.mark.check(128)
 def test_no_secret_is_shown(flowtap: Flowtap, stage: Stage) -> None:
     for text in ("key is", "packed", "canary", SECRET):
         for form in ((), ("--json",)):
