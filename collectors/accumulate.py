@@ -150,3 +150,12 @@ def merge(held: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
             item = merge(before, item)
         merged[key] = item
     return merged
+
+
+def join(node: Node, key: str, piece: str) -> None:
+    """Append a delta to the string under `key`, also where it repeats what came so far."""
+    held = node.get(key)
+    if type(held) is Text:
+        held.add(piece)
+    else:
+        node[key] = Text(piece)

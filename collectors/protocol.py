@@ -31,6 +31,8 @@ class LlmProtocol(StrEnum):
     RERANK = "rerank"
     REALTIME = "realtime"
     GEMINI_LIVE = "gemini-live"
+    OLLAMA = "ollama"
+    COHERE = "cohere"
 
 
 SESSIONS: Final = frozenset({LlmProtocol.REALTIME, LlmProtocol.GEMINI_LIVE})
@@ -54,9 +56,12 @@ _CAPTURED: Final[tuple[tuple[str, LlmProtocol | None], ...]] = (
     (r"/responses(?:/compact)?", LlmProtocol.RESPONSES),
     (r"/embeddings", LlmProtocol.EMBEDDINGS),
     (r"/v\d[^/]*/embed", LlmProtocol.EMBEDDINGS),
+    (r"/api/embed", LlmProtocol.EMBEDDINGS),
     (r"/images/(?:generations|edits|variations)", LlmProtocol.IMAGES),
     (r"/audio/(?:speech|transcriptions|translations)", LlmProtocol.AUDIO),
     (r"/rerank", LlmProtocol.RERANK),
+    (r"/api/(?:chat|generate)", LlmProtocol.OLLAMA),
+    (r"(?:^|/)v2/chat", LlmProtocol.COHERE),
     # Google: models/…, tunedModels/…, endpoints/…, and Code Assist's v1internal.
     (r":(?:generateContent|streamGenerateContent)", LlmProtocol.GEMINI),
     (r":(?:embedContent|batchEmbedContents)", LlmProtocol.EMBEDDINGS),
@@ -196,6 +201,13 @@ _MESSAGES_TYPES = frozenset(
 )
 
 
+_COHERE_TYPES = frozenset(
+    {"message-start", "message-end", "tool-plan-delta", "content-start", "content-delta"}
+    | {"content-end", "tool-call-start", "tool-call-delta", "tool-call-end"}
+    | {"citation-start", "citation-end"}
+)
+
+
 _REALTIME = ("session.", "transcription_session.", "conversation.", "input_audio_buffer.")
 """Before the responses of a session, whose events are called as those of Responses are."""
 
@@ -206,8 +218,12 @@ def _by_shape(name: str | None, data: dict[str, Any]) -> LlmProtocol | None:
         return LlmProtocol.MESSAGES
     if kind == "completion" and "completion" in data:
         return LlmProtocol.ANTHROPIC_COMPLETIONS
+    if kind in _COHERE_TYPES:
+        return LlmProtocol.COHERE
     if kind.startswith(_REALTIME):
         return LlmProtocol.REALTIME
+    if isinstance(data.get("done"), bool) and data.keys() & {"message", "response"}:
+        return LlmProtocol.OLLAMA
     what = get_str(data, "object") or ""
     if kind.startswith("response.") or what in ("response", "response.compaction"):
         return LlmProtocol.RESPONSES

@@ -8,12 +8,14 @@ from typing import Any
 
 from collectors.anthropic_completions import AnthropicCompletionsCollector
 from collectors.chat import ChatCollector
+from collectors.cohere import CohereCollector
 from collectors.collector import Collector
 from collectors.completions import CompletionsCollector
 from collectors.event import Event
 from collectors.gemini import GeminiCollector
 from collectors.json_view import INVALID, as_dict, error_text, get_str, parse_bytes
 from collectors.messages import MessagesCollector
+from collectors.ollama import OllamaCollector
 from collectors.outcome import Outcome
 from collectors.protocol import LlmProtocol
 from collectors.realtime import RealtimeCollector
@@ -35,6 +37,8 @@ FOLDS: dict[LlmProtocol, Callable[[], Collector] | None] = {
     LlmProtocol.RERANK: NO_FOLD,
     LlmProtocol.REALTIME: RealtimeCollector,
     LlmProtocol.GEMINI_LIVE: NO_FOLD,
+    LlmProtocol.OLLAMA: OllamaCollector,
+    LlmProtocol.COHERE: CohereCollector,
 }
 
 
@@ -85,6 +89,9 @@ def body_error(data: dict[str, Any]) -> str | None:
     if get_str(data, "object") == "error" or (
         data.keys() <= {"detail", "message", "code"} and data
     ):
+        return error_text(data)
+    if data.keys() == {"id", "message"} and get_str(data, "message"):
+        # Cohere's.
         return error_text(data)
     blocked = as_dict(data.get("promptFeedback"))
     if blocked is not None and get_str(blocked, "blockReason") and not data.get("candidates"):

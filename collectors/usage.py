@@ -38,6 +38,10 @@ def usage_of(protocol: LlmProtocol | None, result: dict[str, Any] | None) -> Usa
         return _messages(get_dict(result, "usage"))
     if protocol is LlmProtocol.GEMINI or "usageMetadata" in result:
         return _gemini(get_dict(result, "usageMetadata"))
+    if protocol is LlmProtocol.OLLAMA:
+        return _ollama(result)
+    if protocol is LlmProtocol.COHERE:
+        return _cohere(get_dict(result, "usage"))
     if protocol is LlmProtocol.REALTIME and not get_dict(result, "usage"):
         # A session that only transcribes has no responses; what it counts is another model's.
         return _openai(get_dict(result, "transcription_usage"))
@@ -142,4 +146,27 @@ def _gemini(usage: dict[str, Any]) -> Usage:
         output=_sum(as_count(usage.get("candidatesTokenCount")), thoughts),
         cache_read=as_count(usage.get("cachedContentTokenCount")),
         reasoning=thoughts,
+    )
+
+
+def _ollama(result: dict[str, Any]) -> Usage:
+    """Ollama: evaluated tokens, of the prompt and of the answer, beside it. Its reference."""
+    return Usage(
+        input=as_count(result.get("prompt_eval_count")),
+        output=as_count(result.get("eval_count")),
+    )
+
+
+def _cohere(usage: dict[str, Any]) -> Usage:
+    """Cohere: `tokens` are what was read and written, `billed_units` what of it is paid for.
+
+    Source: its chat reference, and the recorded streams, whose cached tokens are never more than
+    the input. Embeddings and reranks report `meta` and not this.
+    """
+    tokens = get_dict(usage, "tokens") or get_dict(usage, "billed_units")
+    return Usage(
+        input=as_count(tokens.get("input_tokens")),
+        output=as_count(tokens.get("output_tokens")),
+        cache_read=as_count(usage.get("cached_tokens")),
+        reasoning=as_count(tokens.get("reasoning_tokens")),
     )

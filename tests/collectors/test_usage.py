@@ -59,6 +59,11 @@ ROWS: list[tuple[str, LlmProtocol | None, Any, Usage]] = [
     ("images", LlmProtocol.IMAGES, {"usage": {"input_tokens": 50, "output_tokens": 4160,
         "input_tokens_details": {"text_tokens": 10, "image_tokens": 40}}}, Usage(50, 4160)),
     ("rerank", LlmProtocol.RERANK, {"meta": {"tokens": {"input_tokens": 7}}}, Usage(7)),
+    ("Ollama", LlmProtocol.OLLAMA, {"prompt_eval_count": 5, "eval_count": 3, "usage": {"input_tokens": 9}}, Usage(5, 3)),
+    ("Cohere: cached and reasoned are within", LlmProtocol.COHERE, {"usage": {"cached_tokens": 64,
+        "tokens": {"input_tokens": 70, "output_tokens": 9, "reasoning_tokens": 4},
+        "billed_units": {"input_tokens": 2}}}, Usage(70, 9, 64, None, 4)),
+    ("Cohere: what is paid for alone", LlmProtocol.COHERE, {"usage": {"billed_units": {"input_tokens": 2}}}, Usage(2)),
     ("no protocol", None, {"usage": {"input_tokens": 1}}, Usage(1)),
     ("no result", C, None, NO_USAGE),
     *((f"nonsense {n}: {protocol}", protocol, {"usage": odd, "usageMetadata": odd}, NO_USAGE)
