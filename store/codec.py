@@ -64,6 +64,15 @@ def meta_from_row(row: Sequence[Any]) -> RecordMeta:
     return _meta(dict(zip(COLUMNS, row, strict=True)))
 
 
+def makes_sense(row: Sequence[Any]) -> bool:
+    """Whether `meta_from_row` makes something of it."""
+    try:
+        meta_from_row(row)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
 def meta_values(meta: RecordMeta) -> dict[str, Any]:
     """Column values of a RecordMeta, without `seq`, which the index gives.
 

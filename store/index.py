@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from store.codec import COLUMNS, meta_values
+from store.codec import COLUMNS, makes_sense, meta_values
 from store.layout import Layout, Lock, locked
 from store.record import ProxyStatus, RecordMeta
 from store.schema import BUSY_TIMEOUT_S, open_database
@@ -316,15 +316,16 @@ class Index:
 
     def drop_old(self, newest: int, keep: Callable[[str, int, int], bool]) -> None:
         """Rows of finished records that a rebuild found nowhere, `newest` being the last old seq:
-        none is left but where (segment, start, record_at) is to be kept."""
+        none is left but where (segment, start, record_at) is to be kept and the row makes sense."""
         gone = [
             (seq,)
-            for seq, *place in self._db.conn.execute(
-                "SELECT seq, segment, start, record_at FROM records"
+            for seq, segment, start, record_at, *row in self._db.conn.execute(
+                f"SELECT seq, segment, start, record_at, {', '.join(COLUMNS)} FROM records"  # noqa: S608 - constants
                 " WHERE state = 'done' AND seq <= ?",
                 (newest,),
-            ).fetchall()
-            if place[0] is None or not keep(*place)
+            )
+            if not (makes_sense(row) and _is_place(segment, start, record_at))
+            or not keep(segment, start, record_at)
         ]
         with self.transaction() as connection:
             connection.executemany("DELETE FROM records WHERE seq = ?", gone)
@@ -377,6 +378,10 @@ def _put_rows(connection: sqlite3.Connection, rows: list[tuple[object, ...]]) ->
     for at in range(0, whole, ROWS):
         connection.execute(_PUT_ROWS, tuple(chain.from_iterable(rows[at : at + ROWS])))
     connection.executemany(_PUT, rows[whole:])
+
+
+def _is_place(segment: object, start: object, record_at: object) -> bool:
+    return isinstance(segment, str) and isinstance(start, int) and isinstance(record_at, int)
 
 
 def _put_segments(connection: sqlite3.Connection, segments: Iterable[Indexed]) -> None:

@@ -22,7 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from store.frames import HEADER_SIZE, MAGIC, Buffer, Kind, claimed, unbroken
+from store.frames import HEADER_SIZE, MAGIC, Buffer, Kind, claimed, frame_at, unbroken
 from store.layout import (
     FileView,
     Layout,
@@ -241,10 +241,15 @@ def pieces(layout: Layout, key_id: str | None = None) -> list[Piece]:
 
 
 def left_of(layout: Layout, name: str, start: int, record_at: int) -> bool:
-    """Whether anything is left of a record that lay there in the segment `name`, whole or not."""
-    with contextlib.suppress(OSError):
-        if record_at < os.lstat(layout.segment(name)).st_size:
-            return True
+    """Whether bytes of a damaged record that lay there in the segment `name` are left, here or there;
+    not where its last frame is good, which a scan of the segment finds."""
+    try:
+        with FileView(layout.segment(name)) as buffer:
+            if record_at < len(buffer):
+                return frame_at(buffer, record_at) is None
+    except OSError:
+        # Gone, or a link: then what was put aside tells.
+        pass
     return piece_of(layout, name, start, record_at) is not None
 
 

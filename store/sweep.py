@@ -62,8 +62,9 @@ def purge_key(layout: Layout, index: Index, key_id: str, cutoff: int | None) -> 
     """Delete a key's records completed before `cutoff`, or with None everything, in flight too.
 
     Returns how many. No byte of them is left in segments, index or write-ahead log, except
-    that a reader in mid-read keeps the log until it is done. StoreUnavailable if a writer
-    does not let go of the folder.
+    that a reader in mid-read keeps the log until it is done; damaged bytes that no row tells
+    the age of are in the quarantine until they are expired for certain. StoreUnavailable if a
+    writer does not let go of the folder.
     """
     lock = seize(layout, key_id, timeout_s=LOCK_WAIT_S)
     if lock is None:

@@ -181,6 +181,28 @@ def test_a_rebuild_keeps_no_row_behind_the_end_of_its_file(
     assert 5 == boundary.store.rebuild()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "id = '01JX4000000000000000000000'",
+        "id = '01JX4000000000000000000000', start = start + 1",
+        "id = '01JX4000000000000000000000', verdict = 'wonderful', record_at = record_at + 1",
+        "id = '01JX4000000000000000000000', segment = NULL",
+        "id = '01JX4000000000000000000000', start = 'x', record_at = 'y'",
+        "verdict = 'wonderful'",
+        "record_at = 1 << 60",
+    ],
+)
+def test_a_rebuild_keeps_no_nonsense(boundary: Boundary, reader: LocalReader, change: str) -> None:
+    """What was a row of nothing is gone, and every record has its own again."""
+    with boundary.store._managed() as index, index.transaction() as connection:
+        connection.execute(f"UPDATE records SET {change} WHERE id = ?", (boundary.kept[1],))  # noqa: S608
+    assert 8 == boundary.store.rebuild()
+    rows = {row.id for row in reader.records()}
+    assert {*boundary.kept, *boundary.gone} == rows
+    assert all(reader.get(each) is not None for each in rows)
+
+
 def test_what_no_row_knows_is_kept_too(boundary: Boundary, reader: LocalReader, root: Path) -> None:
     """An index made anew knows nothing of a damaged record; it may not be expired."""
     bytes_of_it = boundary.flip(boundary.kept[1], Kind.RECORD)
