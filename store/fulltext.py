@@ -119,6 +119,7 @@ def drop_days(layout: Layout, key_id: str, cutoff: int | None) -> None:
     folder = layout.fulltext / key_id
     if not folder.is_dir() or folder.is_symlink():
         return
+    dropped = False
     for path in folder.iterdir():
         try:
             kept = cutoff is not None and day_start_ms(path.name.partition(".")[0]) >= cutoff
@@ -126,6 +127,10 @@ def drop_days(layout: Layout, key_id: str, cutoff: int | None) -> None:
             kept = False
         if not kept:
             path.unlink(missing_ok=True)
+            dropped = True
+    if dropped:
+        # Before rows go: a power cut must not bring the file of what is purged back.
+        sync_folder(folder)
     with contextlib.suppress(OSError):
         # Where one is left it stays.
         folder.rmdir()

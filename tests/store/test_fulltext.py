@@ -238,7 +238,7 @@ def two_days(writer: LocalWriter, reader: LocalReader, key: Key) -> tuple[str, s
     return old, new
 
 
-@pytest.mark.check(58)
+@pytest.mark.check(64)
 def test_a_lowered_retention_leaves_no_file_that_it_does_not_cover(
     store: LocalStore, writer: LocalWriter, reader: LocalReader, root: Path, key: Key
 ) -> None:
@@ -257,6 +257,7 @@ def test_a_lowered_retention_leaves_no_file_that_it_does_not_cover(
     assert found_in(reader, store, "canary") == [new]
 
 
+@pytest.mark.check(65)
 @pytest.mark.parametrize("how", ["off", "removed"])
 def test_a_key_that_goes_takes_its_files_with_it(
     store: LocalStore, writer: LocalWriter, reader: LocalReader, root: Path, key: Key, how: str
@@ -429,7 +430,6 @@ def rules_out(store: LocalStore, text: str, needle: Needle) -> bool:
         day.close()
 
 
-@pytest.mark.check(49)
 @pytest.mark.parametrize("wanted", HOSTILE)
 def test_no_query_is_anything_but_text(bench: LocalStore, wanted: str) -> None:
     needle = Needle(wanted)
