@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check tests bench soak clients pictures demo demo-headless clean
+.PHONY: run test check tests bench faults fuzz soak clients pictures demo demo-headless clean
 
 # A proxy and the terminal UI on the default store; without a terminal the proxy alone.
 run: $(VENV)/.installed
@@ -22,6 +22,14 @@ tests: $(VENV)/.developing
 
 bench: $(VENV)/.developing
 	$(BIN)/python -m tests.bench
+
+# Every row of docs/faults.md at length, and the page anew; as root more of them can be played.
+faults: $(VENV)/.developing
+	$(BIN)/python -m tests.faults
+
+# What reads the store's files, fed by coverage for a minute where atheris is installed.
+fuzz: $(VENV)/.developing
+	$(BIN)/python -m tests.store.fuzz
 
 # A proxy under bounded load for an hour; SOAK_MINUTES=2 make soak for less.
 soak: $(VENV)/.developing
