@@ -382,7 +382,7 @@ def _unfolded_facts(protocol: LlmProtocol | None, events: Iterator[Event] | list
         kind = get_str(data, "type") or event.name or ""
         if kind.endswith(_ENDS):
             terminal = True
-        if error is None and (data.get("error") or kind == "error"):
+        if error is None and (data.get("error") or "error" in (kind, event.name)):
             error = error_text(data.get("error") or data)
     return Facts(model, usage, terminal, error)
 

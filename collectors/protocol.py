@@ -33,6 +33,8 @@ class LlmProtocol(StrEnum):
     GEMINI_LIVE = "gemini-live"
     OLLAMA = "ollama"
     COHERE = "cohere"
+    CONVERSE = "converse"
+    BEDROCK_INVOKE = "bedrock-invoke"
 
 
 SESSIONS: Final = frozenset({LlmProtocol.REALTIME, LlmProtocol.GEMINI_LIVE})
@@ -46,6 +48,13 @@ _CAPTURED: Final[tuple[tuple[str, LlmProtocol | None], ...]] = (
     (r"/publishers/anthropic/models/[^/]+:(?:rawPredict|streamRawPredict)", LlmProtocol.MESSAGES),
     (r"/publishers/mistralai/models/[^/]+:(?:rawPredict|streamRawPredict)", LlmProtocol.CHAT),
     (r"/model/[^/]*anthropic[^/]*/invoke(?:-with-response-stream)?", LlmProtocol.MESSAGES),
+    # Bedrock: Converse, which Nova speaks under InvokeModel too; other models, each its own.
+    (r"/model/[^/]+/converse(?:-stream)?", LlmProtocol.CONVERSE),
+    (
+        r"/model/[^/]*nova-(?!canvas|reel)[^/]*/invoke(?:-with-response-stream)?",
+        LlmProtocol.CONVERSE,
+    ),
+    (r"/model/[^/]+/invoke(?:-with-response-stream)?", LlmProtocol.BEDROCK_INVOKE),
     (r"/threads/[^/]+/messages", None),
     (r"(?:^|/v\d[^/]*|/anthropic)/complete", LlmProtocol.ANTHROPIC_COMPLETIONS),
     (r"(?:^|/v\d[^/]*|/anthropic)/messages", LlmProtocol.MESSAGES),
@@ -201,6 +210,10 @@ _MESSAGES_TYPES = frozenset(
 )
 
 
+_CONVERSE_TYPES = frozenset(
+    {"messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop"}
+)
+
 _COHERE_TYPES = frozenset(
     {"message-start", "message-end", "tool-plan-delta", "content-start", "content-delta"}
     | {"content-end", "tool-call-start", "tool-call-delta", "tool-call-end"}
@@ -218,6 +231,10 @@ def _by_shape(name: str | None, data: dict[str, Any]) -> LlmProtocol | None:
         return LlmProtocol.MESSAGES
     if kind == "completion" and "completion" in data:
         return LlmProtocol.ANTHROPIC_COMPLETIONS
+    if name in _CONVERSE_TYPES or data.keys() & _CONVERSE_TYPES:
+        return LlmProtocol.CONVERSE
+    if "stopReason" in data and get_dict(get_dict(data, "output"), "message"):
+        return LlmProtocol.CONVERSE
     if kind in _COHERE_TYPES:
         return LlmProtocol.COHERE
     if kind.startswith(_REALTIME):

@@ -11,6 +11,7 @@ from collectors.chat import ChatCollector
 from collectors.cohere import CohereCollector
 from collectors.collector import Collector
 from collectors.completions import CompletionsCollector
+from collectors.converse import ConverseCollector
 from collectors.event import Event
 from collectors.gemini import GeminiCollector
 from collectors.json_view import INVALID, as_dict, error_text, get_str, parse_bytes
@@ -39,6 +40,9 @@ FOLDS: dict[LlmProtocol, Callable[[], Collector] | None] = {
     LlmProtocol.GEMINI_LIVE: NO_FOLD,
     LlmProtocol.OLLAMA: OllamaCollector,
     LlmProtocol.COHERE: CohereCollector,
+    LlmProtocol.CONVERSE: ConverseCollector,
+    # Of Claude these are Messages, of Nova Converse; each other model has a form of its own.
+    LlmProtocol.BEDROCK_INVOKE: NO_FOLD,
 }
 
 

@@ -40,6 +40,10 @@ def usage_of(protocol: LlmProtocol | None, result: dict[str, Any] | None) -> Usa
         return _gemini(get_dict(result, "usageMetadata"))
     if protocol is LlmProtocol.OLLAMA:
         return _ollama(result)
+    if protocol is LlmProtocol.CONVERSE:
+        return _converse(get_dict(result, "usage"))
+    if protocol is LlmProtocol.BEDROCK_INVOKE:
+        return _invoke(result)
     if protocol is LlmProtocol.COHERE:
         return _cohere(get_dict(result, "usage"))
     if protocol is LlmProtocol.REALTIME and not get_dict(result, "usage"):
@@ -169,4 +173,40 @@ def _cohere(usage: dict[str, Any]) -> Usage:
         output=as_count(tokens.get("output_tokens")),
         cache_read=as_count(usage.get("cached_tokens")),
         reasoning=as_count(tokens.get("reasoning_tokens")),
+    )
+
+
+def _converse(usage: dict[str, Any]) -> Usage:
+    """Bedrock's Converse: cache reads and writes stand beside the input, as Anthropic's do.
+
+    Source: TokenUsage in the Bedrock Runtime reference, and a recorded stream whose totalTokens is
+    the sum of all four. Under InvokeModel the names of the cache's counts end in TokenCount.
+    """
+    read = _first(
+        as_count(usage.get("cacheReadInputTokens")), as_count(usage.get("cacheReadInputTokenCount"))
+    )
+    write = _first(
+        as_count(usage.get("cacheWriteInputTokens")),
+        as_count(usage.get("cacheWriteInputTokenCount")),
+    )
+    return Usage(
+        input=_sum(as_count(usage.get("inputTokens")), read, write),
+        output=as_count(usage.get("outputTokens")),
+        cache_read=read,
+        cache_write=write,
+    )
+
+
+def _invoke(result: dict[str, Any]) -> Usage:
+    """What Bedrock adds to the last event of any model's stream, else what the model itself said."""
+    counts = get_dict(result, "amazon-bedrock-invocationMetrics")
+    if not counts:
+        return _openai(_openai_usage(result))
+    read = as_count(counts.get("cacheReadInputTokenCount"))
+    write = as_count(counts.get("cacheWriteInputTokenCount"))
+    return Usage(
+        input=_sum(as_count(counts.get("inputTokenCount")), read, write),
+        output=as_count(counts.get("outputTokenCount")),
+        cache_read=read,
+        cache_write=write,
     )
