@@ -359,19 +359,13 @@ def result_model(result: dict[str, Any] | None) -> str | None:
     return None
 
 
-_ENDS = (".done", ".completed")
-
-
 def _unfolded_facts(protocol: LlmProtocol | None, events: Iterator[Event] | list[Event]) -> Facts:
-    """Of protocols without a fold: the last usage, the first model and error, an end if seen."""
+    """Of protocols without a fold: the last usage, the first model and error. Whether a stream
+    of theirs is whole is for the transport to say."""
     model: str | None = None
     error: str | None = None
     usage = NO_USAGE
-    terminal = protocol not in (LlmProtocol.IMAGES, LlmProtocol.AUDIO)
     for event in events:
-        if event.data.strip() == "[DONE]":
-            terminal = True
-            continue
         data = as_dict(parse(event.data))
         if data is None:
             continue
@@ -380,11 +374,9 @@ def _unfolded_facts(protocol: LlmProtocol | None, events: Iterator[Event] | list
         if found != NO_USAGE:
             usage = found
         kind = get_str(data, "type") or event.name or ""
-        if kind.endswith(_ENDS):
-            terminal = True
         if error is None and (data.get("error") or "error" in (kind, event.name)):
             error = error_text(data.get("error") or data)
-    return Facts(model, usage, terminal, error)
+    return Facts(model, usage, True, error)
 
 
 # Sessions
@@ -478,6 +470,9 @@ def _stand_in(protocol: LlmProtocol | None, cut: bytes) -> list[Event]:
     if protocol is LlmProtocol.RESPONSES:
         # Only a terminal event reports usage; it is the last, and larger than the window.
         data = {"type": "response.completed", "response": data} if data else {}
+    elif protocol is LlmProtocol.IMAGES:
+        # So too of images, each in one event.
+        data = {"type": "image_generation.completed", **data} if data else {}
     elif protocol is LlmProtocol.MESSAGES:
         data = {"type": "message_delta", **data} if data else {}
     elif finish is not None:
@@ -494,7 +489,11 @@ def body_facts(protocol: LlmProtocol | None, body: bytes) -> Facts:
     Terminal is a JSON object that is whole and no error; of protocols that answer with other
     bytes (speech, images) nothing is known, and the transport decides.
     """
-    folds = protocol is not None and new_collector(protocol) is not None
+    folds = (
+        protocol is not None
+        and new_collector(protocol) is not None
+        and protocol is not LlmProtocol.AUDIO
+    )
     if len(body) > WHOLE_ANSWER:
         ends = body[-16:].rstrip().endswith((b"}", b"]"))
         model = _top_string(body, "modelVersion" if protocol is LlmProtocol.GEMINI else "model")

@@ -15,6 +15,7 @@ from collectors.converse import ConverseCollector
 from collectors.event import Event
 from collectors.gemini import GeminiCollector
 from collectors.json_view import INVALID, as_dict, error_text, get_str, parse_bytes
+from collectors.media import AudioCollector, ImagesCollector
 from collectors.messages import MessagesCollector
 from collectors.ollama import OllamaCollector
 from collectors.outcome import Outcome
@@ -33,8 +34,8 @@ FOLDS: dict[LlmProtocol, Callable[[], Collector] | None] = {
     LlmProtocol.COMPLETIONS: CompletionsCollector,
     LlmProtocol.ANTHROPIC_COMPLETIONS: AnthropicCompletionsCollector,
     LlmProtocol.EMBEDDINGS: NO_FOLD,
-    LlmProtocol.IMAGES: NO_FOLD,
-    LlmProtocol.AUDIO: NO_FOLD,
+    LlmProtocol.IMAGES: ImagesCollector,
+    LlmProtocol.AUDIO: AudioCollector,
     LlmProtocol.RERANK: NO_FOLD,
     LlmProtocol.REALTIME: RealtimeCollector,
     LlmProtocol.GEMINI_LIVE: NO_FOLD,
