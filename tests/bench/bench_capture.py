@@ -1,10 +1,11 @@
 """What recording costs: mitmdump alone, with a no-op addon, with the recorder; in one run, in turns.
 
-    python -m tests.bench.bench_capture [--quick] [--rounds N] [--json FILE]
+    python -m tests.bench.bench_capture [--quick] [--generations N] [--json FILE]
 
 Four mitmdumps run at once and take turns of a third of a second, in another order each round, so
 that all see the same weather; figures are medians over the rounds, ratios medians of each round's
-ratio. TLS on both legs, HTTP/1.1, keep-alive; the load generator
+ratio. Two processes of one program differ by some 5 % for as long as they live (hash seeds, memory
+layout), so the proxies are started anew several times. TLS on both legs, HTTP/1.1, keep-alive; the load generator
 and the upstream are processes of their own. Processor time is that of the whole proxy process,
 what it still does after the calls included; it is the figure to go by: on a shared machine
 wall-clock times, above all a p99, tell as much of the neighbours. The column `spread` says by how much
@@ -24,7 +25,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,10 @@ EVENT_P99_MS = 1.0
 class Sizes:
     """How much of everything."""
 
-    rounds: int = 25
+    generations: int = 4
+    """How often the proxies are started anew."""
+    rounds: int = 8
+    """Of each generation."""
     seconds: float = 0.3
     """Of each turn; short, so that all sides see the same weather."""
     paced: int = 2
@@ -63,7 +67,9 @@ class Sizes:
     settle_s: float = SETTLE_S
 
 
-QUICK = Sizes(rounds=5, seconds=0.2, paced=1, memory=500, streams=100, events=6, gap_ms=500)
+QUICK = Sizes(
+    generations=1, rounds=5, seconds=0.2, paced=1, memory=500, streams=100, events=6, gap_ms=500
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +132,12 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def measure(bench: Bench, sizes: Sizes, say: Callable[[str], None]) -> list[Figures]:
+def measure(bench: Bench, sizes: Sizes, found: list[Figures]) -> None:
     """Every load through every side, in short turns: a round is a turn of each."""
-    found = []
-    for load in LOADS:
-        say(f"{load.name}: {sizes.rounds} rounds")
+    for load, figures in zip(LOADS, found, strict=True):
         for side in bench.sides.values():
             job = _job(load, side, sizes)
             bench.run(replace(job, play="json", calls=2 * job.concurrency, timed=False))
-        figures = Figures(load.name)
         names = list(bench.sides)
         open_turns: dict[str, tuple[Cpu, int]] = {}
         for number in range(sizes.rounds):
@@ -149,8 +152,6 @@ def measure(bench: Bench, sizes: Sizes, say: Callable[[str], None]) -> list[Figu
         time.sleep(sizes.settle_s)
         for side in bench.sides.values():
             _close_turn(figures, side, open_turns)
-        found.append(figures)
-    return found
 
 
 def _turn(bench: Bench, side: Side, load: Load, sizes: Sizes, figures: Figures) -> int:
@@ -316,12 +317,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; a clock is no judge, so the exit status is 0 whatever came out."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a minute instead of ten")
-    parser.add_argument("--rounds", type=int, help="rounds instead of the usual")
+    parser.add_argument(
+        "--generations", type=int, help="starts of the proxies instead of the usual"
+    )
     parser.add_argument("--json", type=Path, help="write all figures there too")
     arguments = parser.parse_args(argv)
     sizes = QUICK if arguments.quick else Sizes()
-    if arguments.rounds:
-        sizes = replace(sizes, rounds=arguments.rounds)
+    if arguments.generations:
+        sizes = replace(sizes, generations=arguments.generations)
     run(sizes, arguments.json)
     return 0
 
@@ -335,12 +338,17 @@ def run(sizes: Sizes, file: Path | None = None, sides: Sequence[str] = tuple(SCR
         sys.stdout.flush()
 
     began = time.monotonic()
+    found = [Figures(load.name) for load in LOADS]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with Bench(folder, new_store(folder / "store"), sides) as bench:
-            found = measure(bench, sizes, say)
-            grown = memory(bench, sizes)
-            crowd = many(bench, sizes)
+        store = new_store(folder / "store")
+        for number in range(sizes.generations):
+            say(f"generation {number + 1} of {sizes.generations}")
+            with Bench(folder, store, sides) as bench:
+                measure(bench, sizes, found)
+                if number + 1 == sizes.generations:
+                    grown = memory(bench, sizes)
+                    crowd = many(bench, sizes)
     say("")
     for line in table(found):
         say(line)

@@ -8,6 +8,7 @@ import pytest
 from tests.bench.bench_capture import LOADS, Figures, Sizes, percentile, run
 
 TINY = Sizes(
+    generations=1,
     rounds=2,
     seconds=0.02,
     paced=1,
