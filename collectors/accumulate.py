@@ -155,7 +155,14 @@ def merge(held: dict[str, Any], news: dict[str, Any]) -> dict[str, Any]:
 def join(node: Node, key: str, piece: str) -> None:
     """Append a delta to the string under `key`, also where it repeats what came so far."""
     held = node.get(key)
-    if type(held) is Text:
-        held.add(piece)
-    else:
-        node[key] = Text(piece)
+    if type(held) is not Text:
+        held = node[key] = Text(held if isinstance(held, str) else "")
+    held.add(piece)
+
+
+def extend(node: Node, key: str, items: list[Any]) -> None:
+    """Append items to the array under `key`, whatever they are."""
+    held = node.get(key)
+    if type(held) is not Items:
+        held = node[key] = Items(held if isinstance(held, list) else ())
+    held.extend(items)

@@ -8,7 +8,7 @@ one key of its data. Source: the ConverseStream reference of Amazon Bedrock Runt
 from collections.abc import Callable
 from typing import Any
 
-from collectors.accumulate import Items, Node, Text, freeze, grow, join
+from collectors.accumulate import Node, extend, freeze, grow, join
 from collectors.collector import Collector
 from collectors.json_view import INVALID, as_dict, as_index, one_line, parse
 from collectors.outcome import Outcome
@@ -94,11 +94,11 @@ class ConverseCollector(Collector):
             elif key == "toolUse" and isinstance(piece, dict):
                 self._tool_use(block, piece)
             elif key == "toolResult" and isinstance(piece, list):
-                _node(block, key).setdefault("content", Items()).extend(piece)
+                extend(_node(block, key), "content", piece)
             elif key == "reasoningContent" and isinstance(piece, dict):
                 _reason(_node(block, key), piece)
             elif key == "citation" and isinstance(piece, dict):
-                block.setdefault("citations", Items()).append(piece)
+                extend(block, "citations", [piece])
             elif key in _DELTA_FIELDS:
                 self._warnings.event(f"with a delta whose {key} is of another kind")
             else:
@@ -110,8 +110,6 @@ class ConverseCollector(Collector):
         held = _node(block, "toolUse")
         for key, value in piece.items():
             if key == "input" and isinstance(value, str):
-                if type(held.get(key)) not in (Text, type(None)):
-                    held[key] = None
                 join(held, key, value)
             else:
                 grow(held, key, value)

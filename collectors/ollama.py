@@ -7,7 +7,7 @@ own. Tool calls come whole.
 
 from typing import Any
 
-from collectors.accumulate import Items, Node, freeze, grow, join
+from collectors.accumulate import Node, extend, freeze, grow, join
 from collectors.collector import Collector
 from collectors.outcome import Outcome
 
@@ -44,7 +44,7 @@ class OllamaCollector(Collector):
             elif key in _DELTAS and isinstance(value, str):
                 join(self._top, key, value)
             elif key in _LISTS and isinstance(value, list):
-                self._top.setdefault(key, Items()).extend(value)
+                extend(self._top, key, value)
             elif key != "error" and (value not in ("", None) or key not in self._top):
                 self._top[key] = value
 
@@ -57,7 +57,7 @@ class OllamaCollector(Collector):
             if key in _MESSAGE_DELTAS and isinstance(piece, str):
                 join(self._message, key, piece)
             elif key in _LISTS and isinstance(piece, list):
-                self._message.setdefault(key, Items()).extend(piece)
+                extend(self._message, key, piece)
             elif key not in _LISTS and key not in _MESSAGE_DELTAS:
                 grow(self._message, key, piece)
 
