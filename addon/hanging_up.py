@@ -9,14 +9,13 @@ is not as it was, the client's connection is cut, and clients see 1006.
 
 import contextlib
 import logging
-from collections.abc import Iterator
-from typing import Any
 
 from mitmproxy import ctx
 from mitmproxy.http import HTTPFlow
-from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers.websocket import WebsocketLayer
 from wsproto.events import CloseConnection
+
+from addon import insides
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ def finish(flow: HTTPFlow, *, from_client: bool, reason: str) -> None:
     try:
         layer = next(
             each
-            for each in _layers(_handler(flow).layer)
+            for each in insides.layers_of(flow)
             if isinstance(each, WebsocketLayer) and each.flow is flow
         )
         side = layer.client_ws if from_client else layer.server_ws
@@ -49,32 +48,9 @@ def finish(flow: HTTPFlow, *, from_client: bool, reason: str) -> None:
 def cut(flow: HTTPFlow) -> None:
     """Cut the client's connection, as mitmproxy's own watchdog does."""
     with contextlib.suppress(Exception):
-        handler = _handler(flow)
+        handler = insides.handler_of(flow)
         task = handler.transports[flow.client_conn].handler
         if task is not None:
             task.cancel("flowtap hangs up")
             return
     logger.error("flowtap: a WebSocket that cannot be recorded could not be closed")
-
-
-def _handler(flow: HTTPFlow) -> Any:
-    """What mitmproxy has for the client's connection; KeyError or AttributeError if that is gone."""
-    proxyserver: Any = ctx.master.addons.get("proxyserver")
-    return proxyserver.connections[flow.client_conn.id]
-
-
-def _layers(top: Layer) -> Iterator[Layer]:
-    """A layer and all that lie in it: what it names, and what stands in its context."""
-    waiting: list[Any] = [top]
-    seen: set[int] = set()
-    while waiting:
-        layer = waiting.pop()
-        if not isinstance(layer, Layer) or id(layer) in seen:
-            continue
-        seen.add(id(layer))
-        yield layer
-        waiting += layer.context.layers
-        waiting += [getattr(layer, name, None) for name in ("child_layer", "layer")]
-        streams = getattr(layer, "streams", None)
-        if isinstance(streams, dict):
-            waiting += streams.values()

@@ -3,7 +3,9 @@
 import json
 import logging
 
-from mitmproxy import http
+from mitmproxy import ctx, http
+
+from addon import insides
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +21,8 @@ def goes_upstream(flow: http.HTTPFlow) -> bool:
 def refuse(flow: http.HTTPFlow, why: str) -> None:
     """Answer the call 503 in its `requestheaders`.
 
-    A stream on a flow that has an answer is what mitmproxy does not survive: it is taken off.
+    A stream on a flow that has an answer is what mitmproxy does not survive: it is taken off, and
+    no later one may come. Where that cannot be had the call is killed, and ends without an answer.
     """
     message = f"flowtap refused this call, since it could not be recorded: {why}"
     body = {"error": {"type": "flowtap_store_unavailable", "message": message}}
@@ -33,6 +36,12 @@ def refuse(flow: http.HTTPFlow, why: str) -> None:
             "cache-control": "no-store",
         },
     )
+    if not getattr(ctx.options, "stream_large_bodies", None):
+        return
+    try:
+        insides.buffer_request(flow)
+    except Exception:
+        flow.kill()
 
 
 class Refusals:

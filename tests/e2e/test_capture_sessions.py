@@ -28,12 +28,12 @@ from tests.e2e.harness import (
     running,
     wait_for,
 )
+from tests.e2e.in_trouble import Troubled
 from tests.e2e.websocket import HOST, PATH, Peer, SocketClient, accept, connect
 from tui.record_json import record_json
 
 REALTIME = "/v1/realtime?model=gpt-realtime"
 BIDI = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
-TROUBLED = Path(__file__).with_name("troubled.py")
 
 
 def said(kind: str, **fields: object) -> bytes:
@@ -434,22 +434,6 @@ def test_memory_stays_flat_over_hours_of_audio(rig: tuple[Proxy, Upstream], key:
     ):
         assert [spoken(kind, n) for n in range(count)] == messages(body)
     assert Result.SAME is verify(record).result
-
-
-class Troubled(Proxy):
-    """A proxy whose store is in trouble while the sign is there."""
-
-    def __init__(
-        self, store: Path, folder: Path, upstream: Upstream, sign: Path, strange: str = ""
-    ) -> None:
-        super().__init__(
-            store,
-            folder,
-            upstream,
-            ("--set", "flowtap_required=true"),
-            script=TROUBLED,
-        )
-        self._environment |= {"FLOWTAP_TEST_TROUBLE": str(sign), "FLOWTAP_TEST_STRANGE": strange}
 
 
 @pytest.mark.check(45)

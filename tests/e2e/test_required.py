@@ -29,12 +29,14 @@ from tests.e2e.harness import (
     records,
     wait_for,
 )
+from tests.e2e.in_trouble import Troubled
 from tests.e2e.websocket import SocketClient
 
 if sys.platform == "linux":
     import resource
 
 HOST = "api.anthropic.com"
+LARGE = ("--set", "stream_large_bodies=1k")
 REQUIRED = ("--set", "flowtap_required=true")
 LONGER_S = 5.0
 """Longer than the store tells of trouble after it was last met."""
@@ -95,7 +97,7 @@ def test_a_disk_that_refuses(tmp_path: Path, http2: bool) -> None:
         Proxy(store, tmp_path / "confdir", upstream, REQUIRED) as proxy,
         proxy.httpx(http2=http2) as client,
     ):
-        assert "calls that cannot be recorded are refused (flowtap_required)" in proxy.log
+        proxy.wait_log("calls that cannot be recorded are refused (flowtap_required)")
         assert 200 == ask(client, "before").status_code
         done(store, "case=before")
         with refusing_disk(proxy):
@@ -124,6 +126,39 @@ def test_a_disk_that_refuses(tmp_path: Path, http2: bool) -> None:
         proxy.wait_log("refusing no more")
         wait_for(lambda: status(store).refused > refused, "each refusal counted")
         assert 0 == status(store).lost_records
+        assert 0 == proxy.stop()
+
+
+@pytest.mark.check(43)
+@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_upload_that_mitmproxy_would_stream(tmp_path: Path, http2: bool, chunked: bool) -> None:
+    """`stream_large_bodies` begins to stream at so many bytes, whoever has answered by then, and
+    crashes on an answer: the client would wait for ever. It is told why it was refused."""
+    pieces = [bytes(5_000)] * 40
+    store, sign = new_store(tmp_path / "store"), tmp_path / "trouble"
+    with (
+        Upstream(echo) as upstream,
+        Troubled(store, tmp_path / "confdir", upstream, sign, args=LARGE) as proxy,
+        proxy.httpx(http2=http2) as client,
+    ):
+
+        def large() -> httpx.Request:
+            body = iter(pieces) if chunked else b"".join(pieces)
+            url = f"https://{HOST}/v1/messages"
+            return client.build_request("POST", url, content=body, headers={"x-api-key": KEY})
+
+        sign.touch()
+        for _ in range(3):
+            assert "the disk is full" in told(client.send(large()))
+            others = ask(client, "others", OFF_KEY)
+            assert 200 == others.status_code, "what else is on the connection goes on"
+        assert 3 == len(upstream.calls)
+        sign.unlink()
+        assert 200_000 == len(client.send(large()).content)
+        (record,) = done(store)
+        assert 200_000 == len(record.request_body.data)
+        assert "has crashed" not in proxy.log
         assert 0 == proxy.stop()
 
 

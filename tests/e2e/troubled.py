@@ -9,7 +9,7 @@ from pathlib import Path
 
 addons = runpy.run_path(str(Path(__file__).parents[2] / "addon" / "main.py"))["addons"]
 
-from addon import hanging_up  # noqa: E402 - found by main.py, in a checkout of any place
+from addon import insides  # noqa: E402 - found by main.py, in a checkout of any place
 from store import writer  # noqa: E402
 
 _sign = Path(os.environ["FLOWTAP_TEST_TROUBLE"])
@@ -22,4 +22,4 @@ def _trouble(_: object) -> str | None:
 writer.LocalWriter.trouble = property(_trouble)  # type: ignore[assignment, method-assign]
 
 if os.environ.get("FLOWTAP_TEST_STRANGE"):
-    hanging_up._layers = lambda top: iter(())
+    insides.layers_of = lambda flow: iter(())
