@@ -10,7 +10,7 @@ from time import monotonic_ns
 
 from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.flow import Error
-from mitmproxy.http import HTTPFlow, Request, Response
+from mitmproxy.http import HTTPFlow, Message, Request, Response
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from addon.tap import Tap
@@ -49,9 +49,12 @@ class Exchange:
         "recording",
         "refused",
         "request_done",
+        "request_stream",
         "request_tap",
+        "response_stream",
         "response_tap",
         "started_ns",
+        "unseen",
     )
 
     def __init__(
@@ -71,6 +74,11 @@ class Exchange:
         """The response's head is recorded."""
         self.lost: str | None = None
         """Why what came for an answer is none."""
+        self.request_stream: object = None
+        self.response_stream: object = None
+        """What we put on its messages' `stream`; None: nothing."""
+        self.unseen: str | None = None
+        """Which of its bodies passed elsewhere than through our taps."""
         self.early_ns: int | None = None
         """When the response was whole although the request was not yet."""
 
@@ -85,8 +93,28 @@ class Exchange:
             self.lost = answer_lost(response)
             self.recording.response_head(self.now(), response_head(response))
 
+    def request_passed(self) -> None:
+        """Its body is whole: take it if it was buffered."""
+        self._passed(self.flow.request, self.request_tap, self.request_stream, "request's")
+
+    def response_passed(self, response: Response) -> None:
+        """As request_passed."""
+        self._passed(response, self.response_tap, self.response_stream, "answer's")
+
+    def _passed(self, message: Message, tap: Tap, ours: object, whose: str) -> None:
+        body = message.raw_content
+        if tap.seen:
+            return
+        if body:
+            tap(body)
+        elif body is None and message.stream and message.stream is not ours:
+            # As with stream_large_bodies, which begins when so much has come, or by another script.
+            self.unseen = f"mitmproxy streamed the {whose} body past us; it passed unrecorded."
+
     def wire(self) -> Wire | None:
         """Both bodies as they have passed until now; None if that is not known for sure."""
+        if self.unseen is not None:
+            return None
         request, response = self.request_tap.meter.passed(), self.response_tap.meter.passed()
         return Wire(request, response) if request is not None and response is not None else None
 

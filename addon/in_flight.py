@@ -43,6 +43,8 @@ class InFlight:
             return
         if live.lost is not None and transport in MISTAKEN:
             transport, message = Transport.KILLED, live.lost
+        if message is None:
+            message = live.unseen
         live.recording.end(
             live.now(),
             transport,

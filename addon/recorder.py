@@ -222,9 +222,7 @@ class Recorder:
         live = self._live.get(flow.id)
         if live is None:
             return
-        body = flow.request.raw_content
-        if body and not live.request_tap.seen:
-            live.request_tap(body)
+        live.request_passed()
         live.request_done = True
         live.recording.request_end(live.now())
         if live.early_ns is not None:
@@ -240,7 +238,7 @@ class Recorder:
         # First: whatever fails below, the client gets its answer while it comes.
         if flow.error is None:
             stream = flow.response.stream
-            flow.response.stream = (
+            flow.response.stream = live.response_stream = (
                 after(stream, live.response_tap) if callable(stream) else live.response_tap
             )
         live.head(flow.response)
@@ -253,9 +251,7 @@ class Recorder:
         if live is None or flow.response is None:
             return
         live.head(flow.response)
-        body = flow.response.raw_content
-        if body and not live.response_tap.seen:
-            live.response_tap(body)
+        live.response_passed(flow.response)
         if flow.error is not None:
             self._live.end(live, ending(flow), flow.error.msg)
         elif live.request_done:
@@ -329,10 +325,10 @@ class Recorder:
         )
         self._live.add(live)
         # A flow that already has an error or an answer never goes upstream; mitmproxy does
-        # not survive a stream on it.
-        if self._streams_requests and flow.error is None and flow.response is None:
-            stream = flow.request.stream
-            flow.request.stream = (
+        # not survive a stream on it. What it streams anyway (stream_large_bodies) is ours too.
+        stream = flow.request.stream
+        if (self._streams_requests or stream) and goes_upstream(flow):
+            flow.request.stream = live.request_stream = (
                 before(live.request_tap, stream) if callable(stream) else live.request_tap
             )
 

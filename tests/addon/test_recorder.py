@@ -809,6 +809,59 @@ def handshake(key: bytes = KEY) -> http.HTTPFlow:
     return flow
 
 
+@pytest.mark.check(15)
+@pytest.mark.parametrize("streams", ["yes", "no"])
+@pytest.mark.parametrize("ours", [False, True])
+async def test_a_request_that_others_stream(streams: str, ours: bool) -> None:
+    """mitmproxy streams what is large whatever we ask for. What of it we could not see is said, not
+    recorded as if there had been nothing, and is not known to have passed."""
+    with running() as rig:
+        rig.context.configure(rig.recorder, flowtap_stream_requests=streams)
+        flow = model_call()
+        flow.request.stream = ours
+        rig.recorder.requestheaders(flow)
+        assert callable(flow.request.stream) == (ours or streams == "yes")
+        if not ours:
+            flow.request.stream = True
+            flow.request.data.content = None
+        else:
+            send(flow, b"large")
+            flow.request.data.content = None
+        rig.recorder.request(flow)
+        answer(flow)
+        rig.recorder.responseheaders(flow)
+        receive(flow, b"fine")
+        rig.recorder.response(flow)
+        record = rig.writer.only
+        assert b"fine" == record.response_body
+        if ours:
+            assert (b"large", [(Transport.COMPLETE, None)]) == (record.request_body, record.ends)
+        else:
+            text = "mitmproxy streamed the request's body past us; it passed unrecorded."
+            assert (b"", [(Transport.COMPLETE, text)]) == (record.request_body, record.ends)
+        assert ours == (record.wires[0] is not None)
+
+
+@pytest.mark.check(15)
+@pytest.mark.parametrize("content", [b"fine", b"", None])
+async def test_an_answer_that_others_stream(content: bytes | None) -> None:
+    """A script that came after us put its own stream in the place of ours."""
+    with running() as rig:
+        flow = model_call()
+        rig.recorder.requestheaders(flow)
+        rig.recorder.request(flow)
+        answer(flow)
+        rig.recorder.responseheaders(flow)
+        assert flow.response is not None
+        flow.response.stream = True
+        flow.response.data.content = content
+        rig.recorder.response(flow)
+        text = "mitmproxy streamed the answer's body past us; it passed unrecorded."
+        assert [(Transport.COMPLETE, text if content is None else None)] == rig.writer.only.ends
+        assert (content is not None) == (rig.writer.only.wires[0] is not None)
+        assert (content or b"") == rig.writer.only.response_body
+
+
 @pytest.mark.parametrize("make", [model_call, handshake])
 async def test_required_refuses_what_cannot_be_recorded(
     make: Callable[..., http.HTTPFlow], caplog: pytest.LogCaptureFixture
@@ -836,6 +889,22 @@ async def test_required_refuses_what_cannot_be_recorded(
         counters = rig.writer.counters
         assert (make is model_call) == len(rig.writer.recordings)
         assert (1, 2, 0) == (counters.refused, counters.unmatched, rig.recorder.failures)
+
+
+async def test_required_where_an_upload_would_be_streamed_late() -> None:
+    """With `stream_large_bodies` an answer is only given where mitmproxy can be kept from streaming
+    on top of it; where its insides are not as we know them, the call is killed."""
+    with running() as rig:
+        rig.context.configure(rig.recorder, flowtap_required=True)
+        rig.context.options.add_option("stream_large_bodies", str, "1k", "")
+        rig.writer.trouble = "No space left on device"
+        flow = model_call()
+        flow.live = True
+        rig.recorder.requestheaders(flow)
+        assert refused(flow) is not None
+        assert flow.error is not None
+        assert "Connection killed." == flow.error.msg
+        assert (1, 0) == (rig.writer.counters.refused, rig.recorder.failures)
 
 
 async def test_required_without_a_store(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -344,3 +345,31 @@ def test_a_client_without_our_ca_is_told_of(rig: tuple[Proxy, Upstream]) -> None
         with pytest.raises(ssl.SSLError):
             context.wrap_socket(raw, server_hostname="api.openai.com")
     proxy.wait_log("flowtap: a client broke off TLS for api.openai.com")
+
+
+@pytest.mark.check(15)
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_upload_that_mitmproxy_streams_by_itself(tmp_path: Path, chunked: bool) -> None:
+    """`stream_large_bodies` streams also where we are told not to: with a length it goes through our
+    tap; without one it begins where no hook is, and the record says that the body is not there."""
+
+    def echo(call: Call) -> None:
+        call.answer(call.read_body())
+
+    pieces = [bytes(5_000)] * 4
+    args = ("--set", "flowtap_stream_requests=no", "--set", "stream_large_bodies=1k")
+    with running(tmp_path, echo, args) as (proxy, _), proxy.httpx() as client:
+        answer = client.post(
+            f"https://{HOST}/v1/messages",
+            content=iter(pieces) if chunked else b"".join(pieces),
+            headers={"x-api-key": KEY},
+        )
+        assert b"".join(pieces) == answer.content
+        record = one(proxy, "/v1/messages")
+        assert answer.content == record.response_body.data
+        if chunked:
+            assert (b"", None) == (record.request_body.data, record.wire)
+            assert "passed unrecorded" in (record.meta.error or "")
+        else:
+            assert (answer.content, None) == (record.request_body.data, record.meta.error)
+            assert record.wire is not None
