@@ -35,6 +35,8 @@ class LlmProtocol(StrEnum):
     COHERE = "cohere"
     CONVERSE = "converse"
     BEDROCK_INVOKE = "bedrock-invoke"
+    ASSISTANTS = "assistants"
+    INTERACTIONS = "gemini-interactions"
 
 
 SESSIONS: Final = frozenset({LlmProtocol.REALTIME, LlmProtocol.GEMINI_LIVE})
@@ -56,6 +58,7 @@ _CAPTURED: Final[tuple[tuple[str, LlmProtocol | None], ...]] = (
     ),
     (r"/model/[^/]+/invoke(?:-with-response-stream)?", LlmProtocol.BEDROCK_INVOKE),
     (r"/threads/[^/]+/messages", None),
+    (r"/threads(?:/[^/]+)?/runs(?:/[^/]+/submit_tool_outputs)?", LlmProtocol.ASSISTANTS),
     (r"(?:^|/v\d[^/]*|/anthropic)/complete", LlmProtocol.ANTHROPIC_COMPLETIONS),
     (r"(?:^|/v\d[^/]*|/anthropic)/messages", LlmProtocol.MESSAGES),
     # OpenAI and what is compatible with it; Azure's deployments, OpenRouter, Vertex's openapi.
@@ -73,6 +76,7 @@ _CAPTURED: Final[tuple[tuple[str, LlmProtocol | None], ...]] = (
     (r"(?:^|/)v2/chat", LlmProtocol.COHERE),
     # Google: models/…, tunedModels/…, endpoints/…, and Code Assist's v1internal.
     (r":(?:generateContent|streamGenerateContent)", LlmProtocol.GEMINI),
+    (r"/v\d[^/]*/interactions", LlmProtocol.INTERACTIONS),
     (r":(?:embedContent|batchEmbedContents)", LlmProtocol.EMBEDDINGS),
     (r"/models/imagen[^/]*:predict", LlmProtocol.IMAGES),
 )
@@ -231,6 +235,10 @@ def _by_shape(name: str | None, data: dict[str, Any]) -> LlmProtocol | None:
         return LlmProtocol.MESSAGES
     if kind == "completion" and "completion" in data:
         return LlmProtocol.ANTHROPIC_COMPLETIONS
+    if (get_str(data, "event_type") or "").startswith(("interaction.", "step.")):
+        return LlmProtocol.INTERACTIONS
+    if (name or "").startswith("thread."):
+        return LlmProtocol.ASSISTANTS
     if name in _CONVERSE_TYPES or data.keys() & _CONVERSE_TYPES:
         return LlmProtocol.CONVERSE
     if "stopReason" in data and get_dict(get_dict(data, "output"), "message"):

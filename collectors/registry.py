@@ -44,6 +44,8 @@ FOLDS: dict[LlmProtocol, Callable[[], Collector] | None] = {
     LlmProtocol.CONVERSE: ConverseCollector,
     # Of Claude these are Messages, of Nova Converse; each other model has a form of its own.
     LlmProtocol.BEDROCK_INVOKE: NO_FOLD,
+    LlmProtocol.ASSISTANTS: NO_FOLD,
+    LlmProtocol.INTERACTIONS: NO_FOLD,
 }
 
 

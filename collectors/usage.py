@@ -40,6 +40,8 @@ def usage_of(protocol: LlmProtocol | None, result: dict[str, Any] | None) -> Usa
         return _gemini(get_dict(result, "usageMetadata"))
     if protocol is LlmProtocol.OLLAMA:
         return _ollama(result)
+    if protocol is LlmProtocol.INTERACTIONS:
+        return _interactions(get_dict(get_dict(result, "interaction") or result, "usage"))
     if protocol is LlmProtocol.CONVERSE:
         return _converse(get_dict(result, "usage"))
     if protocol is LlmProtocol.BEDROCK_INVOKE:
@@ -209,4 +211,20 @@ def _invoke(result: dict[str, Any]) -> Usage:
         output=as_count(counts.get("outputTokenCount")),
         cache_read=read,
         cache_write=write,
+    )
+
+
+def _interactions(usage: dict[str, Any]) -> Usage:
+    """Google's Interactions: thoughts stand beside the output, tool use beside the input.
+
+    Source: Usage in the Gemini API's interactions, and recorded streams whose total is their sum.
+    """
+    thoughts = as_count(usage.get("total_thought_tokens"))
+    return Usage(
+        input=_sum(
+            as_count(usage.get("total_input_tokens")), as_count(usage.get("total_tool_use_tokens"))
+        ),
+        output=_sum(as_count(usage.get("total_output_tokens")), thoughts),
+        cache_read=as_count(usage.get("total_cached_tokens")),
+        reasoning=thoughts,
     )

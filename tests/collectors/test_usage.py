@@ -64,6 +64,17 @@ ROWS: list[tuple[str, LlmProtocol | None, Any, Usage]] = [
         "tokens": {"input_tokens": 70, "output_tokens": 9, "reasoning_tokens": 4},
         "billed_units": {"input_tokens": 2}}}, Usage(70, 9, 64, None, 4)),
     ("Cohere: what is paid for alone", LlmProtocol.COHERE, {"usage": {"billed_units": {"input_tokens": 2}}}, Usage(2)),
+    ("Converse: cached parts stand beside the input", LlmProtocol.CONVERSE, {"usage": {"inputTokens": 11,
+        "outputTokens": 3, "cacheReadInputTokens": 5, "cacheWriteInputTokens": 7}}, Usage(23, 3, 5, 7)),
+    ("Converse, as Nova's under InvokeModel", LlmProtocol.CONVERSE, {"usage": {"inputTokens": 11,
+        "cacheReadInputTokenCount": 5, "cacheWriteInputTokenCount": 0}}, Usage(16, None, 5, 0)),
+    ("InvokeModel: Bedrock's count", LlmProtocol.BEDROCK_INVOKE, {"amazon-bedrock-invocationMetrics": {
+        "inputTokenCount": 5, "outputTokenCount": 2, "cacheReadInputTokenCount": 1}}, Usage(6, 2, 1)),
+    ("Interactions: thoughts beside", LlmProtocol.INTERACTIONS, {"interaction": {"usage": {"total_input_tokens": 20,
+        "total_tool_use_tokens": 1, "total_output_tokens": 3, "total_thought_tokens": 4,
+        "total_cached_tokens": 2}}}, Usage(21, 7, 2, None, 4)),
+    ("Interactions: unstreamed", LlmProtocol.INTERACTIONS, {"usage": {"total_input_tokens": 20}}, Usage(20)),
+    ("Assistants", LlmProtocol.ASSISTANTS, {"usage": {"prompt_tokens": 5, "completion_tokens": 2}}, Usage(5, 2)),
     ("no protocol", None, {"usage": {"input_tokens": 1}}, Usage(1)),
     ("no result", C, None, NO_USAGE),
     *((f"nonsense {n}: {protocol}", protocol, {"usage": odd, "usageMetadata": odd}, NO_USAGE)
