@@ -202,10 +202,10 @@ def test_a_collector_that_raises_does_not_take_the_screen_with_it(
 
 
 def test_a_stream_nobody_folds_shows_its_events() -> None:
-    row = meta(protocol="completions", path="/v1/completions")
+    row = meta(protocol="rerank", path="/v1/rerank")
     section = RecordDocument(streamed(row, [b'data: {"x":1}\n\n'])).sections()[3]
 
-    assert "No collector for POST /v1/completions — showing events." == texts(section)[0]
+    assert "No collector for POST /v1/rerank — showing events." == texts(section)[0]
     assert "events 1" == section.view
 
 
