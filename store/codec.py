@@ -27,8 +27,10 @@ from store.record import (
     Wire,
 )
 
-COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(RecordMeta))
-"""The columns of a row that are the record's own, in RecordMeta's order."""
+COLUMNS: tuple[str, ...] = tuple(
+    field.name for field in fields(RecordMeta) if field.name != "pinned"
+)
+"""The columns of a row that are the record's own, in RecordMeta's order; pins are not (store.pins)."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -59,9 +61,9 @@ def key_from_row(row: Sequence[Any]) -> Key:
     return Key(key_id, name, last4, retention_s, created_ms, kind, rule)
 
 
-def meta_from_row(row: Sequence[Any]) -> RecordMeta:
+def meta_from_row(row: Sequence[Any], *, pinned: bool = False) -> RecordMeta:
     """A row's values, in the order of COLUMNS, as a RecordMeta."""
-    return _meta(dict(zip(COLUMNS, row, strict=True)))
+    return _meta(dict(zip(COLUMNS, row, strict=True)) | {"pinned": pinned})
 
 
 def makes_sense(row: Sequence[Any]) -> bool:

@@ -4,7 +4,7 @@ A reader never blocks a writer and never changes the store. A writer's side neve
 into the proxy's traffic: what cannot be kept is counted. Lists are newest first by id.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from store.record import (
     Kept,
     Key,
     KeyRule,
+    Limits,
     ProxyStatus,
     Record,
     RecordMeta,
@@ -75,9 +76,18 @@ class Reader(Protocol):
         """The key of that name, else BadInput."""
 
     def records(
-        self, *, key_id: str | None = None, before: str | None = None, limit: int = PAGE
+        self,
+        *,
+        key_id: str | None = None,
+        before: str | None = None,
+        limit: int = PAGE,
+        pinned: bool = False,
     ) -> list[RecordMeta]:
-        """Newest first, ids strictly below `before`, at most min(limit, PAGE_CAP); the expired and those of keys that are off are not in it."""
+        """Newest first, ids strictly below `before`, at most min(limit, PAGE_CAP); those of keys that
+        are off are not in it, nor the expired, unless they are pinned. `pinned`: only those that are."""
+
+    def pinned(self, key_id: str | None = None) -> int:
+        """How many records are pinned, of a key or of all; quick."""
 
     def meta(self, record_id: str) -> RecordMeta | None:
         """One row, or None if there is none that may be shown."""
@@ -110,6 +120,9 @@ class Reader(Protocol):
 
     def proxies(self) -> list[ProxyStatus]:
         """The proxies that write here, living ones first."""
+
+    def limits(self) -> Limits:
+        """The size cap, if a running proxy sets one, and what it came to."""
 
     def seen(self) -> list[Seen]:
         """Who sent LLM calls that no key that is on matches, the latest first; bounded."""
@@ -187,6 +200,8 @@ class Counters:
     """See ProxyStatus."""
     has_ring: bool = False
     """Asks are answered by this proxy."""
+    max_bytes: int | None = None
+    """What segments and parts may take (flowtap_max_size); the minute's sweep holds the store to it."""
     last_unmatched_ms: int | None = None
     last_unmatched_host: str | None = None
     last_unmatched_fingerprint: str | None = None
@@ -279,10 +294,20 @@ class Store(Protocol):
         """The key under its new name; records stay with it."""
 
     def set_retention(self, name: str, retention_s: int | None) -> int:
-        """Change it and return how many records that deleted; lowering and switching off delete before this returns."""
+        """Change it and return how many records that deleted; lowering and switching off delete before
+        this returns. Lowering leaves the pinned ones, switching off deletes them too."""
 
     def remove_key(self, name: str) -> int:
         """Purge its records, then the key; a failed purge leaves the key. Returns how many were deleted."""
+
+    def pin(self, record_ids: Iterable[str]) -> int:
+        """Keep records past their retention, and past the size cap, as long as their key is on; how
+        many were not pinned before. One in flight may be pinned as well, which counts once it has
+        ended. BadInput, and nothing is pinned, if one of them is not to be shown."""
+
+    def unpin(self, record_ids: Iterable[str]) -> int:
+        """Let them expire as others do; returns how many records that deleted, and those whose
+        retention has passed are gone before this returns. BadInput as of `pin`."""
 
     def purge(self, name: str | None = None) -> int:
         """Delete what the retention no longer covers, of one key or of all."""

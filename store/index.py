@@ -10,7 +10,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any, NamedTuple
@@ -20,14 +20,11 @@ from sqlite_utils import Database
 from store.codec import COLUMNS, makes_sense, meta_values
 from store.layout import Layout, Lock, locked
 from store.record import ProxyStatus, RecordMeta
-from store.schema import BUSY_TIMEOUT_S, open_database
+from store.schema import BUSY_TIMEOUT_S, open_database, writing
 from store.segments import Found, Place
 
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 """A write-ahead log beyond this is checkpointed by the next writer that finds nobody committing."""
-
-DELETE_CHUNK = 500
-"""Rows deleted in one transaction, so that no writer waits longer than some 10 ms for a purge."""
 
 ROWS = 8
 """Rows of one statement, where there are so many: fewer steps, and 33 values each are well below
@@ -38,7 +35,7 @@ _ROW = (*(name for name in COLUMNS if name != "seq"), "writer", "segment", "star
 # follower sees it again.
 _PUT = f"INSERT OR REPLACE INTO records ({', '.join(_ROW)}) VALUES ({', '.join('?' for _ in _ROW)})"  # noqa: S608 - constants
 _PUT_ROWS = _PUT + f", ({', '.join('?' for _ in _ROW)})" * (ROWS - 1)
-_ROLL = _PUT.replace("OR REPLACE", "OR IGNORE")
+ROLL = _PUT.replace("OR REPLACE", "OR IGNORE")
 # A live row of the same id gives way, a done one stays where it is.
 _STATUS = tuple(field for field in ProxyStatus.__slots__ if field != "alive")
 _PUT_STATUS = (
@@ -57,9 +54,6 @@ ON CONFLICT (hash, host, client) DO UPDATE SET
     first_ms = min(first_ms, excluded.first_ms),
     last_ms = max(last_ms, excluded.last_ms)
 """
-
-EVERYTHING = 1 << 62
-"""A cutoff no completion reaches: what is under it keeps nothing."""
 
 CHECKPOINT_BUSY_MS = 100
 """How long a checkpoint waits for readers while every writer waits for it."""
@@ -112,6 +106,7 @@ class Index:
         self._layout = layout
         self._log = f"{layout.index}-wal"
         self._patience_s = patience_s
+        self._durable = durable
         self._db: Database = open_database(layout.index, timeout_s=patience_s)
         for pragma in (
             f"synchronous={'FULL' if durable else 'NORMAL'}",
@@ -132,15 +127,8 @@ class Index:
         """A write transaction: committed at the end, rolled back if anything raised."""
         with locked(self._layout.checkpoint_lock, shared=True, timeout_s=self._patience_s):
             connection = self._db.conn
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with writing(connection):
                 yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                # After some errors SQLite has rolled back already, and ROLLBACK itself would raise.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
 
     def put(
         self,
@@ -150,21 +138,21 @@ class Index:
     ) -> None:
         """Rows new or anew, how far segments are indexed by them, and records discarded."""
         with self.transaction() as connection:
-            _put_rows(connection, [_values(row) for row in rows])
-            _put_segments(connection, segments)
+            _put_rows(connection, [row_values(row) for row in rows])
+            put_segments(connection, segments)
             discarded = list(gone)
             if discarded:
                 connection.executemany(
                     "DELETE FROM records WHERE id = ? AND state = 'live'",
                     [(record_id,) for record_id in discarded],
                 )
-                _turn_generation(connection)
+                turn_generation(connection)
 
     def roll_forward(self, segment: Indexed, found: Iterable[Found], replace_to: int = 0) -> int:
         """Rows for records of a segment that has none for them yet, or of those up to the seq
         `replace_to` new ones; returns how many were new."""
         with self.transaction() as connection:
-            _put_segments(connection, [segment])
+            put_segments(connection, [segment])
             added = 0
             for record in found:
                 connection.execute(
@@ -172,88 +160,24 @@ class Index:
                     (record.meta.id, replace_to),
                 )
                 added += connection.execute(
-                    _ROLL, _values(Row(record.meta, segment.writer, record.place))
+                    ROLL, row_values(Row(record.meta, segment.writer, record.place))
                 ).rowcount
         return added
 
     def roll_back(self, segment: Indexed, lost: Iterable[str]) -> None:
         """The segment is shorter than it was: rows whose frames went with its end are dropped."""
         with self.transaction() as connection:
-            _put_segments(connection, [segment])
+            put_segments(connection, [segment])
             connection.executemany(
                 "DELETE FROM records WHERE id = ? AND segment = ?",
                 [(record_id, segment.name) for record_id in lost],
             )
-            _turn_generation(connection)
+            turn_generation(connection)
 
     def forget_segment(self, name: str) -> None:
         """A segment that is no longer there; rows that point into it stay, and say so when read."""
         with self.transaction() as connection:
             connection.execute("DELETE FROM segments WHERE name = ?", (name,))
-
-    def move(
-        self,
-        old: str,
-        new: str | None,
-        places: Iterable[tuple[str, Place]],
-        key_id: str,
-        size: int,
-    ) -> None:
-        """A purge rewrote segment `old`: its survivors' rows point to `new`, or there is none.
-
-        Its tombstone stays, and says from now on that nothing in it is to be kept, until the
-        file is gone (`buried`).
-        """
-        with self.transaction() as connection:
-            if new is not None:
-                _put_segments(connection, [Indexed(new, key_id, "", size)])
-                connection.executemany(
-                    "UPDATE records SET segment = ?, start = ?, record_at = ? WHERE id = ?",
-                    [
-                        (place.segment, place.start, place.record_at, record_id)
-                        for record_id, place in places
-                    ],
-                )
-            connection.execute("DELETE FROM segments WHERE name = ?", (old,))
-            connection.execute(
-                "UPDATE tombstones SET cutoff_ms = ? WHERE segment = ?", (EVERYTHING, old)
-            )
-            _turn_generation(connection)
-
-    def buried(self, names: Iterable[str]) -> None:
-        """The files of these tombstones are gone for good."""
-        with self.transaction() as connection:
-            connection.executemany(
-                "DELETE FROM tombstones WHERE segment = ?", [(name,) for name in names]
-            )
-
-    def doom(self, key_id: str, cutoff_ms: int | None, segments: Sequence[str]) -> int:
-        """Hide what a purge will delete: tombstones first, then the rows; returns how many rows went.
-
-        `cutoff_ms` None: everything of the key, in flight too.
-        """
-        limit = EVERYTHING if cutoff_ms is None else cutoff_ms
-        with self.transaction() as connection:
-            connection.executemany(
-                "INSERT INTO tombstones (segment, cutoff_ms) VALUES (?, ?)"
-                " ON CONFLICT (segment) DO UPDATE SET cutoff_ms = max(cutoff_ms, excluded.cutoff_ms)",
-                [(name, limit) for name in segments],
-            )
-            _turn_generation(connection)
-        deleted = 0
-        condition = (
-            "completed_ms < ?" if cutoff_ms is not None else "(completed_ms < ? OR state = 'live')"
-        )
-        while True:
-            with self.transaction() as connection:
-                gone = connection.execute(
-                    "DELETE FROM records WHERE seq IN (SELECT seq FROM records"  # noqa: S608 - constants
-                    f" WHERE key_id = ? AND {condition} LIMIT {DELETE_CHUNK})",
-                    (key_id, limit),
-                ).rowcount
-            deleted += gone
-            if gone < DELETE_CHUNK:
-                return deleted
 
     def put_status(self, status: ProxyStatus, heartbeat_ms: int, *, has_ring: bool = False) -> None:
         """A proxy's heartbeat. `has_ring`: asks are answered by it (store.contract.Store.keep)."""
@@ -300,7 +224,7 @@ class Index:
                 "DELETE FROM records WHERE state = 'live' AND writer = ?", (writer,)
             ).rowcount
             if gone:
-                _turn_generation(connection)
+                turn_generation(connection)
 
     def forget_proxies(self, before_ms: int) -> None:
         """Statuses last told before that instant interest nobody any more."""
@@ -329,7 +253,7 @@ class Index:
         ]
         with self.transaction() as connection:
             connection.executemany("DELETE FROM records WHERE seq = ?", gone)
-            _turn_generation(connection)
+            turn_generation(connection)
 
     def checkpoint(self, *, wait_s: float = 0.0, truncate: bool = False) -> bool:
         """Move the write-ahead log into the database, and with `truncate` leave no byte in it.
@@ -365,7 +289,7 @@ class Index:
         self._db.close()
 
 
-def _values(row: Row) -> tuple[object, ...]:
+def row_values(row: Row) -> tuple[object, ...]:
     """In the order of _ROW; by place, since SQLite looks names up for every row anew."""
     values = meta_values(row.meta) if row.values is None else row.values
     place = row.place
@@ -384,7 +308,8 @@ def _is_place(segment: object, start: object, record_at: object) -> bool:
     return isinstance(segment, str) and isinstance(start, int) and isinstance(record_at, int)
 
 
-def _put_segments(connection: sqlite3.Connection, segments: Iterable[Indexed]) -> None:
+def put_segments(connection: sqlite3.Connection, segments: Iterable[Indexed]) -> None:
+    """How far segments are indexed, in a transaction."""
     connection.executemany(
         "INSERT INTO segments (name, key_id, writer, indexed) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (name) DO UPDATE SET indexed = excluded.indexed",
@@ -392,5 +317,6 @@ def _put_segments(connection: sqlite3.Connection, segments: Iterable[Indexed]) -
     )
 
 
-def _turn_generation(connection: sqlite3.Connection) -> None:
+def turn_generation(connection: sqlite3.Connection) -> None:
+    """Have readers read their lists again, in a transaction."""
     connection.execute("UPDATE counters SET value = value + 1 WHERE name = 'generation'")

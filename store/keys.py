@@ -23,6 +23,7 @@ from store.key_rules import Rules, checked_rule, describe
 from store.layout import Layout
 from store.record import Ask, Headers, Key, KeyKind, KeyRule
 from store.retention import checked_retention
+from store.schema import writing
 
 _RULE_DOMAIN = b"flowtap rule"
 """Keeps the hashes of rules apart from those of credentials: a client may send any bytes as one."""
@@ -199,6 +200,9 @@ class Keys:
             # Read inside: another process may be changing it as well.
             key = self.named(name)
             self._db.table("keys").update(key.id, {"retention_s": retention_s})
+            if retention_s is None:
+                # Of a key that is off nothing is kept, and so no pin outlives its record.
+                self._db.table("pins").delete_where("key_id = ?", [key.id])
             return key
 
         before = self._write(change)
@@ -258,16 +262,8 @@ class Keys:
 
     def _write[T](self, change: Callable[[], T]) -> T:
         try:
-            # IMMEDIATE: a plain BEGIN that turns into a write fails at once when another
-            # process wrote in between, whatever the busy timeout.
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with writing(self._db.conn):
                 result = change()
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.conn.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
         except sqlite3.IntegrityError as exc:
             raise BadInput(
                 "Another process just added a key of that name, secret or rule."

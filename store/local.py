@@ -8,23 +8,26 @@ import functools
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from store.asks import LEFT_MS, await_answers, rings
-from store.errors import StoreError, StoreUnavailable, unusable
-from store.index import Index
+from store.errors import BadInput, StoreError, StoreUnavailable, unusable
+from store.key_folder import share
 from store.keys import Keys
 from store.layout import Layout, locked
+from store.pins import Pins
+from store.purge import LOCK_WAIT_S, finish_purges, purge_key, unpin_and_purge
+from store.purge_index import PurgeIndex
 from store.quarantine import left_of
 from store.reader import LocalReader
-from store.record import Kept, Key, KeyRule
+from store.record import Kept, Key, KeyRule, RecordMeta
 from store.recovery import living, recover, roll_forward
 from store.retention import checked_retention, cutoff_ms
 from store.schema import migrate, open_database
 from store.seen import credential_of
-from store.sweep import SteadyClock, finish_purges, purge_key, sweep
+from store.sweep import SteadyClock, sweep
 from store.writer import LocalWriter
 
 FIRST_SWEEP_S = 30.0
@@ -49,6 +52,7 @@ class LocalStore:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA secure_delete=ON")
         self._keys = Keys(self._db, self.layout.keys, self.layout.read_secret())
+        self._pins = Pins(self._db, self.layout.keys)
 
     # -- sides ---------------------------------------------------------------------------
 
@@ -60,7 +64,7 @@ class LocalStore:
         """A recording side, after recovering what dead writers left."""
         with self._managed() as index:
             recover(self.layout, index, self._keys.all, log)
-            finish_purges(self.layout, index)
+            finish_purges(self.layout, index, self._pins.of_key)
             return SweepingWriter(self.layout, log)
 
     # -- keys ----------------------------------------------------------------------------
@@ -131,6 +135,54 @@ class LocalStore:
             self.layout.key_folder(key.id).rmdir()
         return deleted
 
+    # -- pins ----------------------------------------------------------------------------
+
+    def pin(self, record_ids: Iterable[str]) -> int:
+        """Keep records past their retention; how many were not pinned before. See store.contract."""
+        wanted = [*dict.fromkeys(record_ids)]
+        with contextlib.ExitStack() as held:
+            for key_id in sorted({meta.key_id for meta in self._shown(wanted)}):
+                # While it is held no purge runs: what is shown then is there once it is pinned.
+                lock = share(self.layout, key_id, timeout_s=LOCK_WAIT_S)
+                if lock is None:
+                    raise StoreUnavailable(
+                        f"{self.layout.key_folder(key_id)} is being purged; try again."
+                    )
+                held.callback(lock.release)
+            keys = {meta.id: meta.key_id for meta in self._shown(wanted)}
+            return self._pins.add(keys, _now_ms())
+
+    def unpin(self, record_ids: Iterable[str]) -> int:
+        """Let records expire as others do; how many that deleted. See store.contract."""
+        wanted = self._shown([*dict.fromkeys(record_ids)])
+        deleted = 0
+        with self._managed() as index:
+            for key in self._keys.all():
+                of_key = [meta.id for meta in wanted if meta.key_id == key.id and meta.pinned]
+                if of_key and key.retention_s is not None:
+                    deleted += unpin_and_purge(
+                        self.layout,
+                        index,
+                        key.id,
+                        cutoff_ms(_now_ms(), key.retention_s),
+                        self._pins,
+                        of_key,
+                    )
+        return deleted
+
+    def _shown(self, record_ids: Iterable[str]) -> list[RecordMeta]:
+        """The rows of records a reader shows now; BadInput that names the first it does not."""
+        with contextlib.closing(self.reader()) as reader:
+            metas = []
+            for record_id in record_ids:
+                meta = reader.meta(record_id)
+                if meta is None:
+                    raise BadInput(
+                        f"No record {record_id}: unknown, expired, or of a key that is off."
+                    )
+                metas.append(meta)
+            return metas
+
     # -- upkeep --------------------------------------------------------------------------
 
     def purge(self, name: str | None = None) -> int:
@@ -142,12 +194,12 @@ class LocalStore:
         """As purge, but skipped where another process sweeps; one key's failure does not stop the others."""
         self._keys.forget_ask("", _now_ms())
         with self._managed() as index:
-            return sweep(self.layout, index, self._keys.all(), _now_ms(), log)
+            return sweep(self.layout, index, self._keys.all(), self._pins.of_key, _now_ms(), log)
 
     def rebuild(self) -> int:
         """Make the index anew from the segments; the number of records in it then."""
         with locked(self.layout.schema_lock), self._managed() as index:
-            finish_purges(self.layout, index)
+            finish_purges(self.layout, index, self._pins.of_key)
             on = {key.id for key in self._keys.all() if key.retention_s is not None}
             old = index.begin_anew()
             roll_forward(self.layout, index, on=on, anew=True, replace_to=old)
@@ -165,12 +217,12 @@ class LocalStore:
     def _purge(self, key: Key) -> int:
         cutoff = None if key.retention_s is None else cutoff_ms(_now_ms(), key.retention_s)
         with self._managed() as index:
-            return purge_key(self.layout, index, key.id, cutoff)
+            return purge_key(self.layout, index, key.id, cutoff, self._pins.of_key)
 
     @contextlib.contextmanager
-    def _managed(self) -> Iterator[Index]:
+    def _managed(self) -> Iterator[PurgeIndex]:
         try:
-            index = Index(self.layout, durable=True)
+            index = PurgeIndex(self.layout, durable=True)
         except sqlite3.Error as exc:
             raise unusable(self.layout.index, exc) from exc
         try:

@@ -16,7 +16,7 @@ import contextlib
 import os
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -268,10 +268,13 @@ def any_expired(layout: Layout, key_id: str, cutoff: int | None) -> bool:
     return any(cutoff is None or piece.written_ms < cutoff for piece in pieces(layout, key_id))
 
 
-def drop_pieces(layout: Layout, key_id: str, cutoff: int | None) -> None:
-    """Delete a key's pieces last written before `cutoff`, or with None all; its folder is held alone."""
+def drop_pieces(
+    layout: Layout, key_id: str, cutoff: int | None, spared: Collection[Path] = ()
+) -> None:
+    """Delete a key's pieces last written before `cutoff`, or with None all, but for those spared;
+    its folder is held alone."""
     for piece in pieces(layout, key_id):
-        if cutoff is None or piece.written_ms < cutoff:
+        if (cutoff is None or piece.written_ms < cutoff) and piece.path not in spared:
             piece.path.unlink(missing_ok=True)
     for folder in _folders(layout):
         if folder.name == key_id:

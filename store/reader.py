@@ -19,11 +19,23 @@ from store.errors import BadInput, BodyMissing, StoreOutdated, StoreUnavailable,
 from store.layout import Layout, is_held
 from store.parts import LivePart, PartCounter
 from store.quarantine import piece_of
-from store.record import RECORD_ID, Key, ProxyStatus, Record, RecordMeta, Seen, State, Verdict
+from store.record import (
+    RECORD_ID,
+    Key,
+    Limits,
+    ProxyStatus,
+    Record,
+    RecordMeta,
+    Seen,
+    State,
+    Verdict,
+)
 from store.retention import cutoff_ms
 from store.segments import Place, read_record
 
 _META = ", ".join(COLUMNS)
+_PINNED = "+id IN (SELECT record_id FROM keyring.pins)"
+"""With a plus before a column SQLite looks for no index on it: a list keeps to that of its order."""
 _PLACE = "segment, start, record_at, writer"
 _STATUS = tuple(field for field in ProxyStatus.__slots__ if field != "alive")
 _KEYS = f"SELECT {', '.join(KEY_COLUMNS)} FROM keyring.keys ORDER BY name"  # noqa: S608 - constants
@@ -42,7 +54,12 @@ ORDER BY max(last_ms) DESC, told_apart, host, who LIMIT ?
 """
 SEEN_LIMIT = 200
 
-_LATEST = (("keyring.asks", "id"), ("records", "client"))
+_LATEST = (
+    ("keyring.asks", "id"),
+    ("records", "client"),
+    ("keyring.pins", "record_id"),
+    ("proxies", "max_bytes"),
+)
 """What the last migrations added (store.schema, which cannot be imported here)."""
 
 COUNTERS = 1_000
@@ -152,18 +169,24 @@ class LocalReader:
     # -- rows ----------------------------------------------------------------------------
 
     def records(
-        self, *, key_id: str | None = None, before: str | None = None, limit: int = PAGE
+        self,
+        *,
+        key_id: str | None = None,
+        before: str | None = None,
+        limit: int = PAGE,
+        pinned: bool = False,
     ) -> list[RecordMeta]:
         """Newest first, ids strictly below `before`; see store.contract."""
         if before is not None:
             _check_id(before)
-        shown, parameters = self._shown(key_id)
+        shown, values = self._shown(key_id, by_key=not pinned)
+        table, ids = (_of_pins(key_id), "record_id") if pinned else ("records", "id")
         if before is not None:
-            shown += " AND id < ?"
-            parameters.append(before)
+            shown += f" AND {ids} < :before"
         rows = self._all(
-            f"SELECT {_META}, writer FROM records WHERE {shown} ORDER BY id DESC LIMIT ?",  # noqa: S608 - constants
-            [*parameters, _checked_limit(limit)],
+            f"SELECT {_META}, {_PINNED}, writer FROM {table} WHERE {shown}"  # noqa: S608 - constants
+            f" ORDER BY {ids} DESC LIMIT :limit",
+            values | {"before": before, "limit": _checked_limit(limit)},
         )
         return self._metas(rows)
 
@@ -171,10 +194,11 @@ class LocalReader:
         self, after_seq: int, *, key_id: str | None = None, limit: int = PAGE_CAP
     ) -> list[RecordMeta]:
         """Rows committed after `after_seq`, in commit order."""
-        shown, parameters = self._shown(key_id, by_key=False)
+        shown, values = self._shown(key_id, by_key=False)
         rows = self._all(
-            f"SELECT {_META}, writer FROM records WHERE seq > ? AND {shown} ORDER BY seq LIMIT ?",  # noqa: S608 - constants
-            [after_seq, *parameters, _checked_limit(limit)],
+            f"SELECT {_META}, {_PINNED}, writer FROM records WHERE seq > :after AND {shown}"  # noqa: S608 - constants
+            " ORDER BY seq LIMIT :limit",
+            values | {"after": after_seq, "limit": _checked_limit(limit)},
         )
         return self._metas(rows)
 
@@ -190,8 +214,8 @@ class LocalReader:
             ) from exc
 
     def _meta_of(self, row: Any, dead: dict[str, bool]) -> RecordMeta:
-        *values, writer = row
-        meta = meta_from_row(values)
+        *values, pinned, writer = row
+        meta = meta_from_row(values, pinned=bool(pinned))
         if meta.state is State.LIVE:
             if writer not in dead:
                 dead[writer] = not self._living(writer)
@@ -206,18 +230,18 @@ class LocalReader:
 
     def _find(self, record_id: str) -> tuple[RecordMeta, tuple[Any, ...]] | None:
         _check_id(record_id)
-        shown, parameters = self._shown(None)
+        shown, values = self._shown(None)
         rows = self._all(
-            f"SELECT {_META}, {_PLACE} FROM records WHERE id = ? AND {shown}",  # noqa: S608 - constants
-            [record_id, *parameters],
+            f"SELECT {_META}, {_PINNED}, {_PLACE} FROM records WHERE id = :id AND {shown}",  # noqa: S608 - constants
+            values | {"id": record_id},
         )
         if not rows:
             return None
-        place = rows[0][len(COLUMNS) :]
-        return self._metas([(*rows[0][: len(COLUMNS)], place[-1])])[0], place
+        place = rows[0][len(COLUMNS) + 1 :]
+        return self._metas([(*rows[0][: len(COLUMNS) + 1], place[-1])])[0], place
 
-    def _shown(self, key_id: str | None, *, by_key: bool = True) -> tuple[str, list[Any]]:
-        """What a list may show: records of keys that are on, in flight or not expired.
+    def _shown(self, key_id: str | None, *, by_key: bool = True) -> tuple[str, dict[str, Any]]:
+        """What a list may show: records of keys that are on, in flight, not expired, or pinned.
 
         `by_key`: a list of one key is found, and ordered, by the index on (key_id, id).
         """
@@ -229,15 +253,26 @@ class LocalReader:
         ]
         if key_id is not None:
             if not on:
-                return "0", []
-            # With a plus SQLite leaves that index alone: news are found by seq.
+                return "0", {"key": key_id}
             column = "key_id" if by_key else "+key_id"
-            return f"{column} = ? AND (completed_ms IS NULL OR completed_ms >= ?)", [*on[0]]
-        cases = " ".join(["WHEN ? THEN ?"] * len(on))
-        parameters = [value for pair in on for value in pair]
-        cutoffs = f"CASE key_id {cases} END" if on else "NULL"
-        # No cutoff, no comparison: the record is hidden. A record in flight has not completed yet.
-        return f"coalesce(completed_ms, {1 << 62}) >= {cutoffs}", parameters
+            return f"{column} = :key AND {_kept(':cutoff')}", {"key": key_id, "cutoff": on[0][1]}
+        if not on:
+            return "0", {}
+        cases = " ".join(f"WHEN :k{number} THEN :c{number}" for number in range(len(on)))
+        cutoff = f"CASE key_id {cases} END"
+        values: dict[str, Any] = {f"k{number}": key_id for number, (key_id, _) in enumerate(on)}
+        values |= {f"c{number}": instant for number, (_, instant) in enumerate(on)}
+        # No cutoff: the key is off, and its record hidden, pinned or not.
+        return f"{_kept(cutoff)} AND {cutoff} IS NOT NULL", values
+
+    def pinned(self, key_id: str | None = None) -> int:
+        """How many of the records shown are pinned."""
+        shown, values = self._shown(key_id, by_key=False)
+        rows = self._all(
+            f"SELECT count(*) FROM {_of_pins(key_id)} WHERE {shown}",  # noqa: S608 - constants
+            values,
+        )
+        return int(rows[0][0])
 
     def last_seq(self) -> int:
         """The newest commit."""
@@ -262,13 +297,13 @@ class LocalReader:
 
     def counts(self, key_id: str | None = None) -> Counts:
         """Totals of what is shown."""
-        shown, parameters = self._shown(key_id)
+        shown, values = self._shown(key_id)
         rows = self._all(
             "SELECT count(*),"  # noqa: S608 - constants
             " count(*) FILTER (WHERE state = 'done' AND verdict <> 'complete'),"
             " count(*) FILTER (WHERE state = 'live')"
             f" FROM records WHERE {shown}",
-            parameters,
+            values,
         )
         return Counts(*rows[0])
 
@@ -280,6 +315,23 @@ class LocalReader:
             for row in rows
         ]
         return sorted(found, key=lambda status: (not status.alive, -status.heartbeat_ms))
+
+    def limits(self) -> Limits:
+        """The size cap, if a running proxy sets one, and what it came to."""
+        caps = [
+            proxy.max_bytes
+            for proxy in self.proxies()
+            if proxy.alive and proxy.max_bytes is not None
+        ]
+        told = dict(self._all("SELECT name, value FROM counters"))
+        return Limits(
+            max_bytes=min(caps, default=None),
+            bytes=told.get("cap_bytes"),
+            looked_ms=told.get("cap_looked_ms"),
+            deleted=told.get("cap_deleted", 0),
+            deleted_ms=told.get("cap_deleted_ms"),
+            stuck_bytes=told.get("cap_stuck", 0),
+        )
 
     def seen(self) -> list[Seen]:
         """Who sent LLM calls that no key that is on matches, the latest first."""
@@ -349,6 +401,18 @@ class LocalReader:
         if len(self._counters) > COUNTERS:
             del self._counters[next(iter(self._counters))]
         return size
+
+
+def _kept(cutoff: str) -> str:
+    """The record is in flight, ended at the cutoff or later, or is pinned."""
+    return f"(+completed_ms IS NULL OR +completed_ms >= {cutoff} OR {_PINNED})"
+
+
+def _of_pins(key_id: str | None) -> str:
+    """The pinned records, in the order of the pins, which are few; `:key` is the key's id."""
+    of_key = "" if key_id is None else " WHERE key_id = :key"
+    # CROSS: SQLite keeps to this order of the two.
+    return f"(SELECT record_id FROM keyring.pins{of_key}) CROSS JOIN records ON id = record_id"  # noqa: S608 - constants
 
 
 def _refuse_older(connection: sqlite3.Connection, root: Path) -> None:

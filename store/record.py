@@ -191,6 +191,8 @@ class RecordMeta:
     duration_ms: int | None
     client: str | None = None
     """The product of its user-agent, `claude-cli/2.1.197` (store.client)."""
+    pinned: bool = False
+    """Kept past its retention (store.pins); what a reader says of it, and no other side knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +272,26 @@ class ProxyStatus:
     """When the oldest of them began."""
     refused: int = 0
     """Calls answered 503, for they could not be recorded (flowtap_required)."""
+    max_bytes: int | None = None
+    """What it lets segments and parts take (flowtap_max_size); None: it sets no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The size cap (flowtap_max_size), and what it came to when it was last looked at."""
+
+    max_bytes: int | None
+    """The smallest of those that running proxies set; None: there is no cap, and the rest is of
+    when there was one."""
+    bytes: int | None = None
+    """What segments and parts took after that look; None: nobody has looked yet."""
+    looked_ms: int | None = None
+    deleted: int = 0
+    """Records deleted for it, of all time (of the index: a rebuild of a damaged one begins anew)."""
+    deleted_ms: int | None = None
+    """When it last deleted any."""
+    stuck_bytes: int = 0
+    """Beyond the cap at that look with nothing left to delete: pinned, or in flight."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ PROXY_TOLD_MS = 60 * 60 * 1000
 INTERRUPTED = "The proxy died before the exchange ended."
 
 FOLDER_WAIT_S = 10.0
+COPIES_WAIT_S = 1.0
 READER_ASKS_S = 0.03
 
 
@@ -147,6 +148,34 @@ def roll_forward(
     for name in set(indexed) - set(segment_names(layout.segments)) - doomed:
         index.forget_segment(name)
     return added
+
+
+def drop_copies(layout: Layout, index: Index, key_id: str, on: Collection[str]) -> None:
+    """Delete what rewriting a segment of the key left when it was cut short: copies no row knows,
+    which would outlive their retention. A writer's own segments are no copies, they name it."""
+    indexed = dict(
+        index.connection.execute("SELECT name, writer FROM segments WHERE key_id = ?", (key_id,))
+    )
+
+    def is_copy(name: str) -> bool:
+        writer = indexed.get(name)
+        owner = segment_owner(layout.segments, name) if writer is None else writer
+        return not owner and not _has_rows(index, name)
+
+    if not any(is_copy(name) for name in segment_names(layout.segments, key_id)):
+        return
+    # Alone: one that is just being made has no rows either, nor says whose it is.
+    lock = seize(layout, key_id, timeout_s=COPIES_WAIT_S)
+    if lock is not None:
+        try:
+            doomed = {
+                name for (name,) in index.connection.execute("SELECT segment FROM tombstones")
+            }
+            for name in segment_names(layout.segments, key_id):
+                if is_copy(name) and name not in doomed:
+                    _roll_segment(layout, index, name, None, on, (), False, 0)
+        finally:
+            lock.release()
 
 
 def _roll_segment(

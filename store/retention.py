@@ -66,13 +66,23 @@ def preset_of(seconds: int | None) -> str:
     return "Custom…"
 
 
-def change_warning(old: int | None, new: int | None) -> str | None:
-    """What to tell before a change that deletes; None where it deletes nothing."""
+def change_warning(old: int | None, new: int | None, pinned: int = 0) -> str | None:
+    """What to tell before a change that deletes, where the key has so many pinned records; None where
+    it deletes nothing."""
     if old is None or old == new:
         return None
     if new is None:
-        return OFF_WARNING
-    return LOWER_WARNING if new < old else None
+        return with_pinned(OFF_WARNING, pinned)
+    if new > old:
+        return None
+    stay = "1 pinned record stays" if pinned == 1 else f"{pinned} pinned records stay"
+    return f"{LOWER_WARNING[:-1]}; {stay}." if pinned else LOWER_WARNING
+
+
+def with_pinned(warning: str, pinned: int) -> str:
+    """A sentence that says what is deleted, with how many pinned records are among it."""
+    some = "1 pinned record" if pinned == 1 else f"{pinned} pinned records"
+    return f"{warning.removesuffix('.')}, including {some}." if pinned else warning
 
 
 def cutoff_ms(now_ms: int, retention_s: int) -> int:

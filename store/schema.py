@@ -5,7 +5,9 @@ cannot, so it is small, apart, and synced fully. Migrations run under the schema
 since several processes may start at once.
 """
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlite_utils import Database, Migrations
@@ -160,6 +162,12 @@ def m007_clients(db: Database) -> None:
     db.table("records").add_column("client", str)
 
 
+@index_migrations()
+def m008_limits(db: Database) -> None:
+    """The size cap that a proxy sets (store.cap); what it came to is in `counters`."""
+    db.table("proxies").add_column("max_bytes", int)
+
+
 @key_migrations()
 def m001_keys(db: Database) -> None:
     """The keys. The secret is not among the columns and never was."""
@@ -200,6 +208,22 @@ def m003_asks(db: Database) -> None:
     )
 
 
+@key_migrations()
+def m004_pins(db: Database) -> None:
+    """The pinned records (store.pins): here, since no segment tells of them. Two orders, for the list
+    of all and that of one key."""
+    db.execute(
+        """
+        CREATE TABLE pins (
+            record_id TEXT NOT NULL PRIMARY KEY,
+            key_id TEXT NOT NULL,
+            pinned_ms INTEGER NOT NULL
+        ) WITHOUT ROWID
+        """
+    )
+    db.table("pins").create_index(["key_id", "record_id"])
+
+
 def open_database(path: Path, *, timeout_s: float = BUSY_TIMEOUT_S) -> Database:
     """A writing connection of one thread at a time, closed by its owner."""
     # check_same_thread: made on the thread that opens the store, used by the writer's alone.
@@ -208,6 +232,24 @@ def open_database(path: Path, *, timeout_s: float = BUSY_TIMEOUT_S) -> Database:
     )
     # Plugins would load whatever is installed into the user's proxy.
     return Database(connection, execute_plugins=False)
+
+
+@contextlib.contextmanager
+def writing(connection: sqlite3.Connection) -> Iterator[None]:
+    """A transaction, committed at the end, rolled back if anything raised.
+
+    IMMEDIATE: a plain BEGIN that turns into a write fails at once when another process wrote in
+    between, whatever the busy timeout.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # After some errors SQLite has rolled back already, and ROLLBACK itself would raise.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def migrate(layout: Layout) -> None:

@@ -76,4 +76,5 @@ class Status:
             ring_bytes=counters.ring_bytes,
             ring_since_ms=counters.ring_since_ms,
             refused=counters.refused,
+            max_bytes=counters.max_bytes,
         )

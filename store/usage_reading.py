@@ -34,7 +34,14 @@ def read_usage(
     cutoffs = {
         key.id: cutoff_ms(now_ms, key.retention_s) for key in keys if key.retention_s is not None
     }
-    adding = Adding(by, cutoffs, since_ms=since_ms, dead=_left_behind(reader, layout))
+    pinned = reader.select("SELECT seq FROM keyring.pins CROSS JOIN records ON id = record_id")
+    adding = Adding(
+        by,
+        cutoffs,
+        since_ms=since_ms,
+        dead=_left_behind(reader, layout),
+        pinned={seq for (seq,) in pinned},
+    )
     # Ids begin with the time: the rows before the first of them all began earlier.
     first, last = reader.select(
         "SELECT coalesce((SELECT min(seq) FROM records WHERE id >= ?), 0),"

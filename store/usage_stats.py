@@ -217,15 +217,18 @@ class Adding:
         *,
         since_ms: int = 0,
         dead: Collection[int] = (),
+        pinned: Collection[int] = (),
     ) -> None:
         """`by`: of DIMENSIONS. `cutoffs`: from when on records of a key are shown, by its id; others
         are not counted. `since_ms`: nor those that began earlier. `dead`: rows in flight whose writer
-        is gone, by their seq: these were interrupted."""
+        is gone, by their seq: these were interrupted. `pinned`: rows that are shown however old they
+        are, by their seq."""
         wanted = frozenset(by)
         self._by = tuple(name in wanted for name in DIMENSIONS)
         self._cutoffs = cutoffs
         self._since_ms = since_ms
         self._dead = frozenset(dead)
+        self._pinned = frozenset(pinned)
         self._groups: dict[_Plain, Usage] = {}
         self.others = Usage()
         """Of groups that came when there were GROUPS already."""
@@ -246,7 +249,7 @@ class Adding:
         if (
             cutoff is not None
             and started_ms >= self._since_ms
-            and (completed_ms is None or completed_ms >= cutoff)
+            and (completed_ms is None or completed_ms >= cutoff or seq in self._pinned)
         ):
             by_key, by_model, by_day, by_client = self._by
             usage = self._usage(

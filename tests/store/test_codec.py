@@ -141,7 +141,8 @@ def test_what_is_no_object_is_a_value_error(data: bytes) -> None:
 
 
 def test_columns_are_the_record_s_fields() -> None:
-    assert tuple(field.name for field in fields(RecordMeta)) == COLUMNS
+    names = [field.name for field in fields(RecordMeta)]
+    assert [*COLUMNS, "pinned"] == names
 
 
 def test_heads_in_json_have_every_field() -> None:

@@ -29,10 +29,10 @@ from store.key_folder import seize
 from store.layout import Layout
 from store.local import LocalStore
 from store.needle import Needle
+from store.purge import finish_purges
 from store.reader import LocalReader
 from store.record import Key, Transport
 from store.search import Hit, Where, search
-from store.sweep import finish_purges
 from store.writer import LocalWriter
 from tests.store.builders import (
     files_with,
@@ -303,7 +303,7 @@ def test_a_purge_cut_short_is_finished_with_its_files(
         names = [row[0] for row in reader.select("SELECT DISTINCT segment FROM records")]
         index.doom(key.id, meta.completed_ms + 1, names)
         assert len(day_files(root)) == 2
-        finish_purges(store.layout, index)
+        finish_purges(store.layout, index, store._pins.of_key)
     assert day_files(root) == [f"{day_of(now_ms())}.db"]
 
 

@@ -133,7 +133,7 @@ def test_removing_a_key_deletes_its_records_first(
 def test_a_purge_that_fails_leaves_a_key_that_can_be_removed_again(
     store: LocalStore, reader: LocalReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.sweep.LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr("store.purge.LOCK_WAIT_S", 0.1)
     key = store.add_key("one", SECRET, 24 * 3600)
     old_and_new(store, reader, key)
     stuck = share(store.layout, key.id)
@@ -195,7 +195,7 @@ def test_purging_by_hand_deletes_the_expired_of_one_key_or_of_all(
 def test_a_reader_in_mid_read_keeps_the_log_only_until_the_next_sweep(
     store: LocalStore, reader: LocalReader, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.sweep.CHECKPOINT_WAIT_S", 0.1)
+    monkeypatch.setattr("store.purge.CHECKPOINT_WAIT_S", 0.1)
     key = store.add_key("one", SECRET, 24 * 3600)
     old_and_new(store, reader, key)
     hanging = Index(store.layout).connection

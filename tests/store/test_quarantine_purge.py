@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from store import purge as purge_module
 from store import quarantine as quarantine_module
-from store import sweep as sweep_module
 from store.errors import BodyMissing, StoreUnavailable
 from store.frames import Kind, frame_at
-from store.index import Index
 from store.local import LocalStore, rebuild_store
+from store.purge_index import PurgeIndex
 from store.quarantine import Extent, damage, merged, pieces
 from store.reader import LocalReader
 from store.record import Key
@@ -236,17 +236,17 @@ def test_whole_segments_go_with_what_is_damaged_in_them(
 
 
 STEPS: list[tuple[object, str]] = [
-    (sweep_module, "scan_segment"),
-    (sweep_module, "set_aside"),
+    (purge_module, "scan_segment"),
+    (purge_module, "set_aside"),
     (quarantine_module, "_copy"),
     (quarantine_module, "sync_folder"),
     (Path, "rename"),
-    (Index, "doom"),
-    (sweep_module, "_rewrite"),
-    (Index, "move"),
+    (PurgeIndex, "doom"),
+    (purge_module, "_rewrite"),
+    (PurgeIndex, "move"),
     (Path, "unlink"),
-    (Index, "buried"),
-    (sweep_module, "drop_pieces"),
+    (PurgeIndex, "buried"),
+    (purge_module, "drop_pieces"),
 ]
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from store import purge as purge_module
 from store import sweep as sweep_module
-from store.index import Index
 from store.layout import Lock
 from store.local import LocalStore
+from store.purge_index import PurgeIndex
 from store.reader import LocalReader
 from store.segments import SegmentWriter
 from store.sweep import JUMP_S, SteadyClock
@@ -52,12 +53,12 @@ def test_one_key_s_failure_stops_no_other(
     for key in keys:
         old_and_new(store, reader, key)
         store._keys.set_retention(key.name, 3600)
-    purge = sweep_module.purge_key
+    purge = purge_module.purge_key
 
-    def failing(layout: object, index: object, key_id: str, cutoff: object) -> int:
+    def failing(layout: object, index: object, key_id: str, *args: object) -> int:
         if key_id == keys[1].id:
             raise RuntimeError("the cause")
-        return purge(layout, index, key_id, cutoff)  # type: ignore[arg-type]
+        return purge(layout, index, key_id, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sweep_module, "purge_key", failing)
     lines: list[str] = []
@@ -74,7 +75,7 @@ class Killed(BaseException):
 
 
 BOUNDARY = [
-    "scan_segment",
+    "_take_stock",
     "doom",
     "_rewrite",
     "append_raw",
@@ -109,14 +110,14 @@ def test_a_purge_killed_anywhere_is_finished_and_never_undone(
     key = store.add_key("one", SECRET, 24 * 3600)
     _, kept = old_and_new(store, reader, key, new=new)
     owner: object = {
-        "doom": Index,
-        "move": Index,
-        "buried": Index,
-        "checkpoint": Index,
+        "doom": PurgeIndex,
+        "move": PurgeIndex,
+        "buried": PurgeIndex,
+        "checkpoint": PurgeIndex,
         "append_raw": SegmentWriter,
         "sync": SegmentWriter,
         "unlink": Path,
-    }.get(step, sweep_module)
+    }.get(step, purge_module)
     original = getattr(owner, step)
 
     def killing(*args: object, **kwargs: object) -> object:
@@ -133,7 +134,7 @@ def test_a_purge_killed_anywhere_is_finished_and_never_undone(
     store._keys.set_retention("one", 48 * 3600)
     survivors = [row.id for row in reader.records()]
     assert set(kept) <= set(survivors)
-    assert survivors == kept[::-1] or step == "scan_segment" or (step == "doom" and not after)
+    assert survivors == kept[::-1] or step == "_take_stock" or (step == "doom" and not after)
     if finisher == "start":
         store.writer().close()
     elif finisher == "rebuild":

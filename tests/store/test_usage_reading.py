@@ -11,7 +11,7 @@ from store.frames import frame_at
 from store.layout import make_folder
 from store.local import LocalStore
 from store.reader import LocalReader
-from store.record import Key
+from store.record import Key, RecordMeta
 from store.sizes import measure
 from store.usage_reading import first_id, read_usage
 from store.usage_stats import Added
@@ -100,17 +100,24 @@ def test_a_page_at_a_time(
 
 
 @pytest.mark.check(62)
+@pytest.mark.parametrize("pinned", [0, 2])
 def test_what_is_hidden_is_not_counted(
-    store: LocalStore, reader: LocalReader, filled: list[Key]
+    store: LocalStore, reader: LocalReader, filled: list[Key], pinned: int
 ) -> None:
+    old = [row.id for row in reader.records(key_id=filled[0].id) if _hours(row) > 1]
+    store.pin(old[:pinned])
     store._keys.set_retention("one", 3600)
     store._keys.set_retention("two", None)
     found = read(store, reader, "key")
-    assert len(reader.records()) == found.total.requests == 10
+    assert len(reader.records()) == found.total.requests == 10 + pinned
     # What expired lies between them still, and is not counted with its neighbours.
     sizes = [usage.stored_bytes for _, usage in found.groups]
     store.purge()
     assert sizes == [usage.stored_bytes for _, usage in read(store, reader, "key").groups]
+
+
+def _hours(row: RecordMeta) -> float:
+    return (now_ms() - (row.completed_ms or 0)) / HOUR_MS
 
 
 def test_in_flight_and_left_by_the_dead(

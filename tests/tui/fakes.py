@@ -4,7 +4,7 @@
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from store.record import (
     Key,
     KeyKind,
     KeyRule,
+    Limits,
     ProxyStatus,
     Record,
     RecordMeta,
@@ -48,6 +49,8 @@ class FakeStore:
         self.seen: list[Seen] = []
         self.kept = Kept(records=0, answered=0, without_ring=0, silent=0)
         """What proxies answer when they are asked to keep."""
+        self.pins: set[str] = set()
+        self.limits = Limits(None)
         self.changes: list[tuple[object, ...]] = []
         """What was asked of the managing side, in its order."""
         self.refusal: Exception | None = None
@@ -182,7 +185,7 @@ class FakeReader(Reader):
         self._check()
         on = {key.id for key in self._store.keys if key.retention_s is not None}
         return [
-            row
+            replace(row, pinned=row.id in self._store.pins)
             for row in self._store.rows.values()
             if row.key_id in on and key_id in (None, row.key_id)
         ]
@@ -198,11 +201,21 @@ class FakeReader(Reader):
         raise BadInput(f"no key named {name}")
 
     def records(
-        self, *, key_id: str | None = None, before: str | None = None, limit: int = PAGE
+        self,
+        *,
+        key_id: str | None = None,
+        before: str | None = None,
+        limit: int = PAGE,
+        pinned: bool = False,
     ) -> list[RecordMeta]:
         with self._store.lock:
             rows = sorted(self._shown(key_id), key=lambda row: row.id, reverse=True)
+        rows = [row for row in rows if row.pinned or not pinned]
         return [row for row in rows if before is None or row.id < before][: min(limit, PAGE_CAP)]
+
+    def pinned(self, key_id: str | None = None) -> int:
+        with self._store.lock:
+            return sum(row.pinned for row in self._shown(key_id))
 
     def meta(self, record_id: str) -> RecordMeta | None:
         with self._store.lock:
@@ -216,7 +229,10 @@ class FakeReader(Reader):
         found = self._store.bodies.get(record_id)
         if isinstance(found, StoreError):
             raise found
-        return found
+        if found is None:
+            return None
+        meta = replace(found.meta, pinned=record_id in self._store.pins)
+        return replace(found, meta=meta)
 
     def live(self, record_id: str) -> LiveRecord | None:
         self._check()
@@ -259,6 +275,10 @@ class FakeReader(Reader):
     def proxies(self) -> list[ProxyStatus]:
         self._check()
         return sorted(self._store.proxies, key=lambda proxy: not proxy.alive)
+
+    def limits(self) -> Limits:
+        self._check()
+        return self._store.limits
 
     def seen(self) -> list[Seen]:
         self._check()
@@ -324,6 +344,40 @@ class FakeManaging(Store):
         deleted = self._purge(name)
         self._store.set_keys(*(one for one in self._store.keys if one.id != key.id))
         return deleted
+
+    def pin(self, record_ids: Iterable[str]) -> int:
+        wanted = self._shown(record_ids)
+        self._did("pin", *wanted)
+        new = [each for each in wanted if each not in self._store.pins]
+        self._pins(self._store.pins.union(new))
+        return len(new)
+
+    def unpin(self, record_ids: Iterable[str]) -> int:
+        wanted = self._shown(record_ids)
+        self._did("unpin", *wanted)
+        self._pins(self._store.pins.difference(wanted))
+        rows, keys = self._store.rows, {key.id: key.retention_s for key in self._store.keys}
+        gone = [
+            each
+            for each in wanted
+            if (completed := rows[each].completed_ms) is not None
+            and completed < cutoff_ms(NOW_MS, keys[rows[each].key_id] or 0)
+        ]
+        self._store.purge(*gone)
+        return len(gone)
+
+    def _shown(self, record_ids: Iterable[str]) -> list[str]:
+        wanted = list(record_ids)
+        for each in wanted:
+            if FakeReader(self._store).meta(each) is None:
+                raise BadInput(f"No record {each}.")
+        return wanted
+
+    def _pins(self, pins: set[str]) -> None:
+        with self._store.lock:
+            self._store.pins = pins
+            self._store.version += 1
+            self._store.generation += 1
 
     def purge(self, name: str | None = None) -> int:
         self._did("purge", name)
