@@ -12,6 +12,9 @@ from store.record import Key, RecordMeta, State, Verdict
 
 DASH = "\u2013"
 
+PINNED = "\u25c6"
+"""Marks a record that is kept past its retention: a diamond, which no status has."""
+
 
 class Tone(StrEnum):
     """What a colour means."""

@@ -61,6 +61,7 @@ def meta_json(
         "ttft_ms": meta.ttft_ms,
         "duration_ms": meta.duration_ms,
         "client": meta.client,
+        "pinned": meta.pinned,
     }
     return {name: _masked(value, secrets) for name, value in row.items()} if secrets else row
 

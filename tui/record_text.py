@@ -16,7 +16,16 @@ from store.record import Headers, Record, RecordMeta, State
 from tui.document.content import base64_lines, read
 from tui.document.response import CLIENT, CUT_SESSION, SERVER, UNLABELED
 from tui.document.turn import WARM_UP, is_session, request_bytes, warms_up
-from tui.format import age, badge, duration, exact_time, failure, size_column, tokens_column
+from tui.format import (
+    PINNED,
+    age,
+    badge,
+    duration,
+    exact_time,
+    failure,
+    size_column,
+    tokens_column,
+)
 from tui.record_json import events_of, masked_bytes, outcome_of
 from tui.safe_text import escape, escape_lines, fit
 
@@ -41,7 +50,7 @@ def row_text(
     tokens = f"{tokens_column(meta.input_tokens)}→{tokens_column(meta.output_tokens)}"
     head = "  ".join(
         (
-            meta.id,
+            f"{meta.id} {PINNED if meta.pinned else ' '}",
             fit(f"{glyph} {code}", 7),
             fit(escape(meta.model or "Unknown"), 24),
             f"{age(meta.started_ms, now_ms):>8}",
@@ -67,6 +76,8 @@ def record_lines(
     yield f"started  {exact_time(meta.started_ms)}"
     verdict = meta.verdict or "in flight"
     yield f"verdict  {verdict}{f' ({meta.transport})' if meta.transport else ''}"
+    if meta.pinned:
+        yield f"pinned   {PINNED} kept past its retention, until flowtap unpin"
     if meta.error:
         yield f"error    {escape(mask_all(meta.error, secrets))}"
     if warms_up(record):

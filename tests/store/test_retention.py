@@ -129,6 +129,24 @@ def test_only_a_change_that_deletes_is_warned_of(
     assert warning == change_warning(old, new)
 
 
+@pytest.mark.check(10)
+@pytest.mark.parametrize(
+    ("old", "new", "pinned", "warning"),
+    [
+        (3_600, None, 1, f"{OFF_WARNING[:-1]}, including 1 pinned record."),
+        (3_600, None, 12, f"{OFF_WARNING[:-1]}, including 12 pinned records."),
+        (3_600, 60, 1, f"{LOWER_WARNING[:-1]}; 1 pinned record stays."),
+        (3_600, 60, 12, f"{LOWER_WARNING[:-1]}; 12 pinned records stay."),
+        (60, 3_600, 1, None),
+        (None, None, 1, None),
+    ],
+)
+def test_a_warning_tells_of_pinned_records(
+    old: int | None, new: int | None, pinned: int, warning: str | None
+) -> None:
+    assert warning == change_warning(old, new, pinned)
+
+
 def test_the_warnings_are_the_words_agreed_on() -> None:
     assert OFF_WARNING == "Saving will immediately delete the records of this key."
     assert LOWER_WARNING == "Saving will immediately delete records older than the new window."

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Iterable
 
 import click
 
@@ -11,7 +12,7 @@ from store.key_input import checked_name, checked_secret
 from store.key_rules import claim_rule, describe, glob_rule, header_rule
 from store.location import open_reader, open_store, store_path
 from store.record import Key, KeyRule, Seen
-from store.retention import change_warning, format_retention, parse_retention
+from store.retention import change_warning, format_retention, parse_retention, with_pinned
 from tui.cli.callers import fingerprint_of
 from tui.cli.common import confirm, is_terminal, json_line, store_option
 from tui.format import age, plural
@@ -168,7 +169,7 @@ def set_retention(name: str, retention: str, yes: bool, as_json: bool, store: st
     """Change a key's retention. Lowering it or switching it off deletes at once."""
     seconds = _retention(retention)
     before = _key(store, name)
-    warning = change_warning(before.retention_s, seconds)
+    warning = change_warning(before.retention_s, seconds, _pinned(store, [before]))
     if warning is not None:
         confirm(warning, yes=yes)
     opened = open_store(store)
@@ -204,7 +205,8 @@ def remove(names: tuple[str, ...], yes: bool, as_json: bool, store: str | None) 
     """Forget keys; their records are deleted first."""
     wanted = dict.fromkeys(names)
     found = {name: _key(store, name) for name in wanted}
-    confirm("This immediately deletes the records of " + ", ".join(wanted) + ".", yes=yes)
+    warning = "This immediately deletes the records of " + ", ".join(wanted) + "."
+    confirm(with_pinned(warning, _pinned(store, found.values())), yes=yes)
     opened = open_store(store)
     try:
         for name in wanted:
@@ -348,6 +350,15 @@ def _key(store: str | None, name: str) -> Key:
     reader = open_reader(store)
     try:
         return reader.key(name)
+    finally:
+        reader.close()
+
+
+def _pinned(store: str | None, keys: Iterable[Key]) -> int:
+    """How many records of these keys are pinned."""
+    reader = open_reader(store)
+    try:
+        return sum(reader.pinned(key.id) for key in keys)
     finally:
         reader.close()
 

@@ -25,6 +25,7 @@ WIDE = 1_000
     "--limit", metavar="N", default=str(PAGE), show_default=True, help=f"At most {PAGE_CAP}."
 )
 @click.option("--before", metavar="ID", help="Only records older than this one.")
+@click.option("--pinned", is_flag=True, help="Only pinned records (flowtap pin).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line (docs/json.md).")
 @click.option("--reveal", is_flag=True, help="Do not mask a key in the path.")
 @store_option
@@ -32,6 +33,7 @@ def ls(
     key_name: str | None,
     limit: str,
     before: str | None,
+    pinned: bool,
     as_json: bool,
     reveal: bool,
     store: str | None,
@@ -42,7 +44,7 @@ def ls(
     try:
         key_id = None if key_name is None else reader.key(key_name).id
         printer = _Printer(reader, as_json=as_json, reveal=reveal)
-        for meta in reader.records(key_id=key_id, before=before, limit=count):
+        for meta in reader.records(key_id=key_id, before=before, limit=count, pinned=pinned):
             printer.row(meta)
     finally:
         reader.close()

@@ -25,6 +25,8 @@ COMMANDS: dict[str, Place] = {
     "tail": Place("tui.cli.records", "tail", "Print records as they end."),
     "search": Place("tui.cli.search", "search", "Find a text in requests and answers."),
     "index": Place("tui.cli.index", "index", "Build an index of texts, for faster searches."),
+    "pin": Place("tui.cli.pins", "pin", "Keep records past their retention."),
+    "unpin": Place("tui.cli.pins", "unpin", "Let pinned records expire as others do."),
     "verify": Place("tui.cli.verify", "verify", "Hold what is stored against what passed."),
     "keep": Place("tui.cli.keep", "keep", "Keep what a proxy's ring holds of the last minutes."),
     "stats": Place(

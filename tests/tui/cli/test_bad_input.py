@@ -118,6 +118,18 @@ ROWS: list[tuple[str, str]] = [
     ("keys add other --seen nobody", "No unmatched call had that fingerprint"),
     ("keys add other --seen=", "No unmatched call had that fingerprint"),
     ("keys add other --glob sk-ant-oat01-* --retention soon", "or a value like"),
+    # pins
+    ("pin", "Missing argument 'ID…'"),
+    ("pin 123", "'123' is not a record id"),
+    ("pin {missing}", "No record 01JX4"),
+    ("pin {record} {missing}", "No record 01JX4"),
+    ("pin {record} --yes", "No such option '--yes'"),
+    ("unpin", "Missing argument 'ID…'"),
+    ("unpin 123", "'123' is not a record id"),
+    ("unpin {record} {missing} --yes", "No record 01JX4"),
+    ("ls --pinned {record}", "unexpected extra argument"),
+    ("--store {absent} pin {missing}", "No store at"),
+    ("--store {absent} unpin {missing}", "No store at"),
     # verify
     ("verify", "Name the records to verify, or give --all"),
     ("verify {record} --all", "Name the records to verify, or give --all"),
