@@ -47,6 +47,7 @@ STAGE_SCRIPT = Path(__file__).with_name("stage_script.py")
 IMPATIENT = Path(__file__).with_name("impatient.py")
 TICKING = Path(__file__).with_name("ticking.py")
 RAISING = Path(__file__).with_name("raising.py")
+TROUBLED = Path(__file__).with_name("troubled.py")
 
 STREAMS = ("--set", "flowtap_stream_requests=yes")
 """The stage's script has a `request` hook: with `auto` requests would be buffered."""
@@ -59,6 +60,7 @@ RIGS: dict[str, tuple[Path, Sequence[str]]] = {
         (*STREAMS, "--set", "connection_strategy=lazy", "--set", "body_size_limit=2k"),
     ),
     "raising": (RAISING, STREAMS),
+    "required": (TROUBLED, (*STREAMS, "--set", "flowtap_required=true")),
     "ticking": (TICKING, STREAMS),
     "corporate": (MAIN, (*STREAMS, "--mode", "upstream:http://127.0.0.1:{corporate}")),
     "corporate-gone": (MAIN, (*STREAMS, "--mode", "upstream:http://127.0.0.1:{refused}")),
@@ -80,6 +82,7 @@ class StageProxy(Proxy):
             str(STAGE_SCRIPT) if word == str(REDIRECT) else word for word in self.command
         ]
         self._environment["FLOWTAP_TEST_PORTS"] = json.dumps(stage.ports)
+        self._environment["FLOWTAP_TEST_TROUBLE"] = str(stage.sign)
 
 
 class PlainClient(Client):
@@ -130,6 +133,8 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.store = new_store(folder / "store")
+        self.sign = folder / "trouble"
+        """While it is there, the store of the proxy `required` fails."""
         self._stack = contextlib.ExitStack()
         self._rigs: dict[str, StageProxy] = {}
         self.memo: dict[str, dict[str, list[Record]]] = {}

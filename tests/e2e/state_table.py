@@ -15,6 +15,7 @@ from pathlib import Path
 from store.record import Record, Transport, Verdict
 from tests.e2e import moves_http1 as h1
 from tests.e2e import moves_http2 as h2
+from tests.e2e import moves_refusals as refusals
 from tests.e2e import moves_sockets as sockets
 from tests.e2e.harness import head
 from tests.e2e.http2 import Stream
@@ -360,6 +361,16 @@ ROWS: list[Row] = [
         h1.play(h1.asked(h1.silent), h1.gets(b"not here"), deed="answer-requestheaders", rig="buffered"),
         Want(COMPLETE, Verdict.FAILED, 403, "HTTP 403 Forbidden", ASKED, b"not here")),
     *MODE_ROWS,
+    Row("34a", "refused: flowtap_required while the store fails", "HTTP/1.1: 503, nothing upstream",
+        refusals.over_http1(), None),
+    Row("34b", "refused: flowtap_required while the store fails", "HTTP/2: 503, nothing upstream",
+        refusals.over_http2, None),
+    Row("34c", "refused: flowtap_required while the store fails",
+        "the handshake of a socket that speaks in turns: 503, nothing upstream",
+        refusals.over_http1(h1.hello), None),
+    Row("34d", "refused: flowtap_required while the store fails",
+        "the handshake of a session: 503, nothing upstream",
+        refusals.over_http1(sockets.hello), None),
 ]  # fmt: skip
 
 
