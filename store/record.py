@@ -20,7 +20,7 @@ _CROCKFORD = str.maketrans("ABCDEFGHJKMNPQRSTVWXYZ", "abcdefghijklmnopqrstuv")
 """Crockford's digits to those of `int(…, 32)`: readers start without python-ulid, which costs 60 ms."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def id_bytes(record_id: str) -> bytes:
     """A record id's 16 bytes, as frames carry them. ValueError if it is none."""
     if RECORD_ID.match(record_id) is None or record_id > "7ZZZZZZZZZZZZZZZZZZZZZZZZZ":
