@@ -119,11 +119,13 @@ class Recorder:
         self._admission.required = settings.required()
         if settings.RING in updated:
             self._keeping.configure(settings.ring_bytes())
+        if self._link.writer is not None:
+            self._link.writer.counters.max_bytes = settings.max_bytes()
         if self._tick_handle is None:
             return
         if settings.QUIET in updated:
             self._server_log.apply()
-        if updated & {settings.RING, settings.REQUIRED}:
+        if updated & {settings.RING, settings.REQUIRED, settings.MAX_SIZE}:
             self._say_options()
 
     def running(self) -> None:
@@ -368,6 +370,7 @@ class Recorder:
         if writer is None:
             return
         self._keeping.opened(writer)
+        writer.counters.max_bytes = settings.max_bytes()
         writer.announce(",".join(self._addresses))
         on = writer.keys.on
         logger.info(
@@ -386,6 +389,12 @@ class Recorder:
                 "flowtap: holding the latest calls of other keys in up to %s bytes of memory (%s)",
                 f"{self._keeping.ring.limit:,}",
                 settings.RING,
+            )
+        if (limit := settings.max_bytes()) is not None:
+            logger.info(
+                "flowtap: the oldest records go where they take more than %s bytes (%s)",
+                f"{limit:,}",
+                settings.MAX_SIZE,
             )
 
     def _failed(self, error: BaseException) -> None:

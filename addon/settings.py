@@ -21,6 +21,7 @@ QUIET = "flowtap_quiet_server_log"
 PARENT = "flowtap_parent"
 RING = "flowtap_ring"
 REQUIRED = "flowtap_required"
+MAX_SIZE = "flowtap_max_size"
 
 STREAM_CHOICES = ("auto", "yes", "no")
 
@@ -53,6 +54,10 @@ _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 RING_LEAST, RING_MOST = 64 << 10, 16 << 30
 """A smaller ring would hold no call of an agent, a larger one is a misprint."""
+
+
+MAX_SIZE_LEAST, MAX_SIZE_MOST = 1 << 20, 1 << 50
+"""In less there is no room for a session of an agent; more is a misprint."""
 
 
 def add_options(loader: Loader) -> None:
@@ -107,6 +112,15 @@ def add_options(loader: Loader) -> None:
         "of keys that are on are answered 503 and do not go upstream (while it has never been "
         "open: all model calls, since nobody knows which keys are on). Else they pass unrecorded.",
     )
+    loader.add_option(
+        MAX_SIZE,
+        str,
+        "",
+        "How much the records of the store may take on the disk, of all keys together (10g, 500m). "
+        "Where they take more, the oldest are deleted within a minute, but none that is pinned. "
+        "Index and keys come on top. Empty or 0: no limit but the retentions. May be changed while "
+        "the proxy runs; while several run, the smallest counts.",
+    )
     try:
         loader.master.options.process_deferred()
         check()
@@ -124,6 +138,7 @@ def check() -> None:
         )
 
     ring_bytes()
+    max_bytes()
 
 
 def size_of(text: str) -> int:
@@ -138,15 +153,23 @@ def size_of(text: str) -> int:
 
 def ring_bytes() -> int:
     """How much memory the ring may take, 0 for none; OptionsError if that makes no sense."""
-    value = getattr(ctx.options, RING)
+    return _size(RING, RING_LEAST, RING_MOST, "a size from 64k to 16g (64m, say), or 0 for none")
+
+
+def max_bytes() -> int | None:
+    """How much the store may take, None for no limit; OptionsError if that makes no sense."""
+    wanted = "a size from 1m to 1048576g (10g, say), or 0 for no limit"
+    return _size(MAX_SIZE, MAX_SIZE_LEAST, MAX_SIZE_MOST, wanted) or None
+
+
+def _size(option: str, least: int, most: int, wanted: str) -> int:
+    value = getattr(ctx.options, option)
     try:
         size = size_of(value)
     except ValueError:
         size = -1
-    if size and not RING_LEAST <= size <= RING_MOST:
-        raise exceptions.OptionsError(
-            f"{RING} must be a size from 64k to 16g (64m, say), or 0 for none, not {value!r}"
-        )
+    if size and not least <= size <= most:
+        raise exceptions.OptionsError(f"{option} must be {wanted}, not {value!r}")
     return size
 
 

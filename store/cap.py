@@ -37,9 +37,9 @@ class Choice(NamedTuple):
     """Of them, as far as that can be told before."""
 
 
-def surplus(used: int, max_bytes: int) -> int:
-    """How many bytes are to go; 0 while the cap is kept."""
-    return 0 if used <= max_bytes else used - max_bytes * PER_CENT // 100
+def target(max_bytes: int) -> int:
+    """What the store is brought down to once it takes more than `max_bytes`."""
+    return max_bytes * PER_CENT // 100
 
 
 def choose(

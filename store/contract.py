@@ -313,7 +313,9 @@ class Store(Protocol):
         """Delete what the retention no longer covers, of one key or of all."""
 
     def sweep(self) -> int:
-        """As purge, but skipped (0) where another process sweeps; one key's failure does not stop the others."""
+        """As purge, but skipped (0) where another process sweeps; one key's failure does not stop the
+        others. Above the size cap of a running proxy (Counters.max_bytes) the oldest records of all
+        keys go as well, but none that is pinned or in flight."""
 
     def rebuild(self) -> int:
         """Throw the index away and make it anew from the segments; returns the number of records."""

@@ -190,11 +190,20 @@ class LocalStore:
         keys = self._keys.all() if name is None else [self._keys.named(name)]
         return sum(self._purge(key) for key in keys)
 
-    def sweep(self, log: Callable[[str], None] = _silent) -> int:
-        """As purge, but skipped where another process sweeps; one key's failure does not stop the others."""
+    def sweep(self, log: Callable[[str], None] = _silent, *, max_bytes: int | None = None) -> int:
+        """As purge, but skipped where another process sweeps; one key's failure does not stop the
+        others. Above `max_bytes`, or a running proxy's cap, the oldest records go as well."""
         self._keys.forget_ask("", _now_ms())
         with self._managed() as index:
-            return sweep(self.layout, index, self._keys.all(), self._pins.of_key, _now_ms(), log)
+            return sweep(
+                self.layout,
+                index,
+                self._keys.all(),
+                self._pins.of_key,
+                _now_ms(),
+                log,
+                max_bytes,
+            )
 
     def rebuild(self) -> int:
         """Make the index anew from the segments; the number of records in it then."""
@@ -265,7 +274,7 @@ class SweepingWriter(LocalWriter):
             try:
                 store = LocalStore(root)
                 try:
-                    store.sweep(log)
+                    store.sweep(log, max_bytes=self.counters.max_bytes)
                 finally:
                     store.close()
             except (StoreError, OSError, sqlite3.Error) as exc:

@@ -7,7 +7,7 @@ the first row goes, and until the file is gone. Rows of records that are spared 
 import contextlib
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from store.index import (
@@ -36,6 +36,9 @@ CHANGE_ROWS = 500
 
 CHANGE_S = 0.02
 """What each is to take: while it runs nobody else can commit."""
+
+PAGE = 1_000
+"""Rows that are read at a time."""
 
 _NOT_SPARED = "id NOT IN (SELECT id FROM temp.spared)"
 
@@ -113,6 +116,40 @@ class PurgeIndex(Index):
             "SELECT indexed FROM segments WHERE name = ?", (segment,)
         ).fetchone()
         return 0 if row is None else int(row[0])
+
+    def oldest(self, key_id: str) -> Iterator[tuple[int, str, str]]:
+        """(completed_ms, id, segment) of the key's finished records that are not spared, the longest
+        ended first. No cursor is open between two."""
+        last = (-1, -1)
+        while rows := self._db.conn.execute(
+            "SELECT completed_ms, seq, id, segment FROM records WHERE key_id = ?"  # noqa: S608 - constants
+            f" AND (completed_ms, seq) > (?, ?) AND segment IS NOT NULL AND {_NOT_SPARED}"
+            " ORDER BY completed_ms, seq LIMIT ?",
+            (key_id, *last, PAGE),
+        ).fetchall():
+            for completed_ms, _, record_id, segment in rows:
+                yield completed_ms, record_id, segment
+            last = rows[-1][:2]
+
+    def caps(self) -> dict[str, int]:
+        """What proxies say the store may take (flowtap_max_size), by writer; also of those long gone."""
+        return dict(
+            self._db.conn.execute(
+                "SELECT writer, max_bytes FROM proxies WHERE max_bytes IS NOT NULL"
+            ).fetchall()
+        )
+
+    def told(self, name: str) -> int:
+        """A number that is told to readers; 0 if it never was."""
+        row = self._db.conn.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def tell(self, values: Mapping[str, int]) -> None:
+        """Tell readers numbers."""
+        with self.transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO counters (name, value) VALUES (?, ?)", [*values.items()]
+            )
 
     def tombstones(self, key_id: str) -> list[tuple[str, int]]:
         """The key's segments that are to go, each with its cutoff."""

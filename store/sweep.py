@@ -6,7 +6,8 @@ Readers hide what expired at once, so nothing depends on a sweep's being on time
 from collections.abc import Callable
 
 from store.asks import LEFT_MS
-from store.layout import Layout, Lock
+from store.capping import hold_to_cap
+from store.layout import Layout, Lock, is_held
 from store.pins import Pinned
 from store.purge import CHECKPOINT_WAIT_S, purge_key
 from store.purge_index import EVERYTHING, PurgeIndex
@@ -40,8 +41,10 @@ def sweep(
     pinned: Pinned,
     now_ms: int,
     log: Callable[[str], None],
+    max_bytes: int | None = None,
 ) -> int:
-    """Purge every key's expired records, and the leftovers of keys that are off; returns how many went.
+    """Purge every key's expired records, and the leftovers of keys that are off; then, above the
+    smallest of `max_bytes` and the caps of running proxies, the oldest. Returns how many went.
 
     Nothing (0) while another process sweeps. One key's failure is logged and does not stop
     the others: the next key's owner is owed his deletion all the same.
@@ -60,6 +63,13 @@ def sweep(
                 drop_copies(layout, index, key.id, on)
             except Exception as exc:
                 log(f"sweep of key {key.name} failed: {type(exc).__name__}: {exc}")
+        cap = _cap(layout, index, max_bytes)
+        if cap is not None:
+            try:
+                kept = [key for key in keys if key.id in on]
+                deleted += hold_to_cap(layout, index, kept, pinned, cap, now_ms, log)
+            except Exception as exc:
+                log(f"flowtap_max_size: {type(exc).__name__}: {exc}")
         index.forget_answers("", now_ms - LEFT_MS)
         index.forget_seen(now_ms - SEEN_DAYS * 24 * 60 * 60 * 1000, ENTRIES)
         # A reader in mid-read kept a purge from clearing the log: what it deleted goes now.
@@ -67,6 +77,12 @@ def sweep(
     finally:
         lock.release()
     return deleted
+
+
+def _cap(layout: Layout, index: PurgeIndex, max_bytes: int | None) -> int | None:
+    """Whoever sweeps holds the store to what any proxy wants: the others find the sweep done."""
+    caps = [cap for writer, cap in index.caps().items() if is_held(layout.live / writer / "lock")]
+    return min([*caps, *([] if max_bytes is None else [max_bytes])], default=None)
 
 
 def _has_work(

@@ -774,6 +774,23 @@ async def test_the_ring_may_be_changed_at_run_time(caplog: pytest.LogCaptureFixt
         assert flow.request.stream is False
 
 
+async def test_the_size_cap_is_told_to_the_store_and_may_be_changed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The store's sweep holds to it; a wrong value is refused and changes nothing."""
+    caplog.set_level(logging.INFO)
+    with running() as rig:
+        assert rig.writer.counters.max_bytes is None
+        rig.context.configure(rig.recorder, flowtap_max_size="10g")
+        assert 10 << 30 == rig.writer.counters.max_bytes
+        assert "more than 10,737,418,240 bytes (flowtap_max_size)" in caplog.text
+        with pytest.raises(exceptions.OptionsError, match="a size from 1m"):
+            rig.context.configure(rig.recorder, flowtap_max_size="10")
+        assert 10 << 30 == rig.writer.counters.max_bytes
+        rig.context.configure(rig.recorder, flowtap_max_size="0")
+        assert rig.writer.counters.max_bytes is None
+
+
 async def test_what_is_kept_in_flight_is_ended_when_the_proxy_stops() -> None:
     """As of any record, and before the store is closed."""
     with running() as rig:

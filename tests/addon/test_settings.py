@@ -43,6 +43,11 @@ def recorder() -> Recorder:
         (["flowtap_ring=63k"], "a size from 64k to 16g"),
         (["flowtap_ring=17g"], "a size from 64k to 16g"),
         (["flowtap_required=1"], "boolean"),
+        (["flowtap_max_size=10"], "flowtap_max_size must be a size from 1m to 1048576g (10g, say)"),
+        (["flowtap_max_size=ten"], "or 0 for no limit, not 'ten'"),
+        (["flowtap_max_size=1023k"], "a size from 1m"),
+        (["flowtap_max_size=1048577g"], "a size from 1m to 1048576g"),
+        (["flowtap_max_size=10 g"], "a size from 1m"),
     ],
 )
 async def test_a_wrong_option_stops_the_start(
@@ -67,6 +72,7 @@ async def test_right_options_are_taken() -> None:
             "flowtap_quiet_server_log=false",
             "flowtap_ring=64m",
             "flowtap_required=true",
+            "flowtap_max_size=10G",
             defer=True,
         )
         context.master.addons.add(recorder())
@@ -78,6 +84,17 @@ async def test_right_options_are_taken() -> None:
         )
         assert 64 << 20 == settings.ring_bytes()
         assert settings.required() is True
+        assert 10 << 30 == settings.max_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", None), ("0", None), ("1m", 1 << 20), ("1048576g", 1 << 50), ("500M", 500 << 20)],
+)
+async def test_a_cap(text: str, expected: int | None) -> None:
+    with taddons.context(recorder()) as context:
+        context.options.update(flowtap_max_size=text)
+        assert expected == settings.max_bytes()
 
 
 @pytest.mark.parametrize(

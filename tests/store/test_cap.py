@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.cap import PER_CENT, Choice, Stored, choose, surplus
+from store.cap import Choice, Stored, choose, target
 
 MANY = 1_000_000
 
@@ -26,12 +26,9 @@ def chosen(
     return choose(sorted(records), sizes.__getitem__, need, slack, most)
 
 
-@pytest.mark.parametrize(
-    ("used", "cap", "need"),
-    [(0, 100, 0), (100, 100, 0), (101, 100, 6), (200, 100, 105), (1, 0, 1), (10**15, 10**12, None)],
-)
-def test_nothing_goes_until_the_cap_is_passed(used: int, cap: int, need: int | None) -> None:
-    assert surplus(used, cap) == (used - cap * PER_CENT // 100 if need is None else need)
+@pytest.mark.parametrize(("cap", "expected"), [(0, 0), (1, 0), (100, 95), (10**13, 95 * 10**11)])
+def test_some_room_is_made_at_once(cap: int, expected: int) -> None:
+    assert expected == target(cap)
 
 
 # Ten bytes a record: one segment with records at 1 to 4, another with those at 3 to 6.

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -332,6 +334,41 @@ def test_what_is_left_of_a_damaged_pinned_record_stays_as_long_as_its_pin(
     store.sweep()
     assert [] == pieces(store.layout)
     assert [gone[1]] == pins_of(root)
+
+
+PINNING = """
+import sys
+from pathlib import Path
+from store.errors import StoreError
+from store.local import LocalStore
+
+store = LocalStore(Path(sys.argv[1]))
+for record_id in sys.argv[2:]:
+    try:
+        store.pin([record_id])
+    except StoreError:
+        continue
+    print(record_id, flush=True)
+store.close()
+"""
+
+
+@pytest.mark.check(69)
+def test_what_another_process_pins_while_a_purge_runs_is_there_or_was_refused(
+    store: LocalStore, reader: LocalReader, root: Path, key: Key
+) -> None:
+    gone, kept = old_and_new(store, reader, key, old=60)
+    command = [sys.executable, "-c", PINNING, str(root), *gone]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as pinning:  # noqa: S603
+        assert pinning.stdout is not None
+        told = [pinning.stdout.readline().strip() for _ in range(5)]
+        store.set_retention("one", 3600)
+        told += pinning.stdout.read().split()
+    assert 0 == pinning.returncode
+    assert gone[:5] == told[:5]
+    assert sorted(told) == pins_of(root)
+    assert [*kept[::-1], *reversed(told)] == ids(reader.records(limit=200))
+    assert all(reader.get(each) is not None for each in (*kept, *told))
 
 
 # -- pages ------------------------------------------------------------------------------------------
